@@ -1,0 +1,168 @@
+package suite
+
+import (
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding"
+	"encoding/binary"
+	"fmt"
+	"hash"
+
+	"blackswan/wire"
+)
+
+const (
+	maxHash  = 64  // output of SHA-512, octets
+	maxBlock = 128 // block of SHA-384 and SHA-512, octets
+	maxState = 256 // a saved digest of crypto/sha256 (108) or crypto/sha512 (204)
+)
+
+// digest is what the hashes of crypto/sha256 and crypto/sha512 can do.
+type digest interface {
+	hash.Hash
+	encoding.BinaryAppender
+	encoding.BinaryUnmarshaler
+}
+
+// PRF is one of the pseudorandom functions HMAC-SHA2-256, -384 and -512
+// (RFC 7296 2.13, RFC 4868) with all its scratch. One digest serves for both
+// passes of HMAC: the two states after the key's pads are saved when a key is
+// set and restored for each message. After Key nothing is allocated. A PRF is
+// not for concurrent use; it prints as "redacted".
+type PRF struct {
+	redacted
+	id           wire.TransformID
+	hash         digest
+	size         int
+	begun        bool // hash holds the inner state and what was written since
+	inner, outer []byte
+	states       [2][maxState]byte
+	pad          [maxBlock]byte
+	out          [maxHash]byte // T of prf+, SKEYSEED, the padded shared secret
+	spis         [16]byte
+	count        [1]byte
+}
+
+// NewPRF returns the PRF with that number, keyed with nothing yet.
+func NewPRF(id wire.TransformID) (*PRF, error) {
+	p := &PRF{id: id, size: hashLen(id)}
+	switch id {
+	case wire.PRFHMACSHA256:
+		p.hash = sha256.New().(digest)
+	case wire.PRFHMACSHA384:
+		p.hash = sha512.New384().(digest)
+	case wire.PRFHMACSHA512:
+		p.hash = sha512.New().(digest)
+	default:
+		return nil, fmt.Errorf("suite: %s is no pseudorandom function of ours: use HMAC-SHA2-256, -384 or -512", wire.TransformPRF.Name(id))
+	}
+	p.Key(nil)
+	return p, nil
+}
+
+// ID is the number that NewPRF was given.
+func (p *PRF) ID() wire.TransformID { return p.id }
+
+// Size is the size of the output and of the preferred key in octets.
+func (p *PRF) Size() int { return p.size }
+
+// Key sets the key for all messages until the next Key. k is not kept.
+func (p *PRF) Key(k []byte) { p.key(k, nil) }
+
+// key sets the key a | b.
+func (p *PRF) key(a, b []byte) {
+	clear(p.pad[:])
+	block := p.hash.BlockSize()
+	if len(a)+len(b) > block { // RFC 2104 2: a longer key is hashed first
+		p.hash.Reset()
+		p.hash.Write(a)
+		p.hash.Write(b)
+		p.hash.Sum(p.pad[:0])
+	} else {
+		n := copy(p.pad[:], a)
+		copy(p.pad[n:], b)
+	}
+	p.inner = p.keyed(p.states[0][:0], 0x36, block)
+	p.outer = p.keyed(p.states[1][:0], 0x36^0x5c, block)
+	p.begun = false
+}
+
+// keyed turns the pad by one octet and appends the state after it to dst.
+func (p *PRF) keyed(dst []byte, turn byte, block int) []byte {
+	for i := range p.pad[:block] {
+		p.pad[i] ^= turn
+	}
+	p.hash.Reset()
+	p.hash.Write(p.pad[:block])
+	dst, err := p.hash.AppendBinary(dst)
+	must(err)
+	return dst
+}
+
+// Write adds b to the message.
+func (p *PRF) Write(b []byte) {
+	p.begin()
+	p.hash.Write(b)
+}
+
+// Sum appends prf(key, message) to dst. The key stays, for the next message.
+func (p *PRF) Sum(dst []byte) []byte {
+	p.begin()
+	p.hash.Sum(p.pad[:0])
+	p.restore(p.outer)
+	p.hash.Write(p.pad[:p.size])
+	p.begun = false
+	return p.hash.Sum(dst)
+}
+
+// Reset drops what was written since the last Key, Sum or Reset.
+func (p *PRF) Reset() { p.begun = false }
+
+func (p *PRF) begin() {
+	if !p.begun {
+		p.restore(p.inner)
+		p.begun = true
+	}
+}
+
+func (p *PRF) restore(state []byte) { must(p.hash.UnmarshalBinary(state)) }
+
+// must holds what the standard library promises: a digest can be saved, and
+// its own saved state can be restored.
+func must(err error) {
+	if err != nil {
+		panic("suite: the hash does not keep its state: " + err.Error())
+	}
+}
+
+// Plus fills dst with prf+(key, seed) (RFC 7296 2.13). dst is at most 255
+// times Size octets long.
+func (p *PRF) Plus(dst, seed []byte) { p.plus(dst, seed) }
+
+// plus is Plus with a seed in parts.
+//
+//	T1 = prf (K, S | 0x01)
+//	T2 = prf (K, T1 | S | 0x02)
+func (p *PRF) plus(dst []byte, seed ...[]byte) {
+	if len(dst) > 255*p.size {
+		panic("suite: prf+ gives at most 255 blocks (RFC 7296 2.13)")
+	}
+	p.Reset()
+	t := p.out[:0]
+	for p.count[0] = 1; len(dst) > 0; p.count[0]++ {
+		p.Write(t)
+		for _, s := range seed {
+			p.Write(s)
+		}
+		p.Write(p.count[:])
+		t = p.Sum(p.out[:0])
+		dst = dst[copy(dst, t):]
+	}
+}
+
+// spiBytes returns SPIi | SPIr in scratch.
+func (p *PRF) spiBytes(spii, spir uint64) []byte {
+	binary.BigEndian.PutUint64(p.spis[:8], spii)
+	binary.BigEndian.PutUint64(p.spis[8:], spir)
+	return p.spis[:]
+}
