@@ -1,0 +1,44 @@
+# Black Swan. `make` alone tells what there is.
+
+SHELL    := /bin/bash
+BIN      := bin/blackswan
+FUZZTIME ?= 10s
+COUNT    ?= 6
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test lint mutate bench fuzz cover clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+build: ## the program, as bin/blackswan
+	go build -trimpath -o $(BIN) ./cmd/blackswan
+
+demo: ## kill a gateway and watch its clients come back
+	go run ./cmd/blackswan demo
+
+test: ## every test that this machine allows; as root on Debian with real peers
+	@.ci/test
+
+lint: ## gofmt, go vet, staticcheck
+	@.ci/lint
+
+mutate: ## break the line of every MUST in turn: its test must fail
+	go run ./internal/mutate
+
+bench: ## benchmarks, COUNT runs each, summed up
+	@mkdir -p bin
+	go test -run '^$$' -bench . -benchmem -count $(COUNT) ./ike ./ticket ./qcd ./spi ./wire ./internal/suite | tee bin/bench.txt
+	go tool -modfile=tools/go.mod benchstat bin/bench.txt
+
+fuzz: ## every fuzz target for FUZZTIME
+	@.ci/fuzz $(FUZZTIME)
+
+cover: ## which lines the tests reach
+	@mkdir -p bin
+	go test -coverprofile=bin/cover.out $$(go list ./... | grep -v /interop)
+	go tool cover -func=bin/cover.out | tail -1
+	go tool cover -html=bin/cover.out -o bin/cover.html
+
+clean: ## what the targets above have made
+	rm -rf bin
