@@ -1,0 +1,79 @@
+package propose
+
+import (
+	"fmt"
+	"math/bits"
+	"slices"
+
+	"blackswan/internal/suite"
+	"blackswan/wire"
+)
+
+var (
+	errCount     = fmt.Errorf("%w: it does not have exactly one proposal", ErrAnswer)
+	errTransform = fmt.Errorf("%w: it does not have exactly one known transform of each type", ErrAnswer)
+	errUnoffered = fmt.Errorf("%w: what it combines was not offered under that number", ErrAnswer)
+)
+
+// CheckIKE is the initiator's look at a responder's SA payload (RFC 7296
+// 3.3.6): one proposal, one transform of each type, all of them out of the
+// proposal with its number among Specs(mine). It tells ErrAnswer.
+func CheckIKE(sa wire.SA, mine []IKE) (suite.Suite, error) {
+	c, _, err := check(sa, mine, wire.ProtocolIKE, false)
+	return c.ike(), err
+}
+
+// CheckESP is CheckIKE for the Child SA of IKE_AUTH. spi is the peer's.
+func CheckESP(sa wire.SA, mine []ESP) (e ESPSuite, spi uint32, err error) {
+	return checkESP(sa, mine, true)
+}
+
+// CheckChild is CheckIKE for a Child SA of CREATE_CHILD_SA. e.KE is KENone if
+// the responder took the offer to do without a key exchange.
+func CheckChild(sa wire.SA, mine []ESP) (e ESPSuite, spi uint32, err error) {
+	return checkESP(sa, mine, false)
+}
+
+func checkESP(sa wire.SA, mine []ESP, inAuth bool) (ESPSuite, uint32, error) {
+	c, p, err := check(sa, mine, wire.ProtocolESP, inAuth)
+	if err != nil {
+		return ESPSuite{}, 0, err
+	}
+	return c.esp(), espSPI(p), nil
+}
+
+func check[P proposal](sa wire.SA, mine []P, protocol wire.ProtocolID, inAuth bool) (choice, wire.Proposal, error) {
+	var p wire.Proposal
+	n := 0
+	for p = range sa.Proposals() {
+		n++
+	}
+	if n != 1 {
+		return choice{}, p, errCount
+	}
+	o, ok := read(p, protocol)
+	if !ok || slices.Max(o.count[:]) > 1 || o.encr == 0 {
+		return choice{}, p, errTransform
+	}
+	a := ciphers[bits.TrailingZeros64(o.encr)]
+	next := uint8(1)
+	for i := range mine[:min(len(mine), maxList)] {
+		m := mine[i].terms()
+		if inAuth {
+			m.ke = nil
+		}
+		var aead, plain uint8
+		aead, plain, next = numbers(m.encr, next)
+		num := plain
+		if a.aead() {
+			num = aead
+		}
+		if p.Num != num || !slices.Contains(m.encr, a) {
+			continue
+		}
+		if c, ok := o.pick(m, a, wire.KENone); ok {
+			return c, p, nil
+		}
+	}
+	return choice{}, p, errUnoffered
+}
