@@ -1,9 +1,10 @@
 # Black Swan. `make` alone tells what there is.
 
-SHELL    := /bin/bash
-BIN      := bin/blackswan
-FUZZTIME ?= 10s
-COUNT    ?= 6
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+BIN         := bin/blackswan
+FUZZTIME    ?= 10s
+COUNT       ?= 6
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test lint mutate bench fuzz cover clean
