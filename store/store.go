@@ -20,6 +20,7 @@ var (
 	ErrNotFound = errors.New("store: no such key")
 	ErrConflict = errors.New("store: the value is not the expected one")
 	ErrClosed   = errors.New("store: closed")
+	ErrBusy     = errors.New("store: too much is waiting to be written behind")
 )
 
 // Sizes that every engine accepts, in octets. An empty key is refused, an
@@ -77,6 +78,8 @@ type Store interface {
 	// Apply writes a batch: all of it or nothing. Batches take effect in the
 	// order in which they were given; of two ops on one key the later counts.
 	// When ctx ends while a Durable batch is under way, its outcome is unknown.
+	// A Behind batch never waits for the disk: it is ErrBusy, and not taken, when
+	// the disk has fallen too far behind.
 	Apply(ctx context.Context, ops []Op, d Durability) error
 
 	// Update sets key to new if its value is old, and is ErrConflict otherwise.

@@ -18,7 +18,7 @@ const (
 	behindDelay = store.BehindLimit / 2
 	// hurry is how many octets behind are enough company.
 	hurry = 4 << 20
-	// full is how many octets may wait for a disk that refuses them.
+	// full is how many octets may wait for a slow disk, or for one that fails.
 	full = 64 << 20
 	// sweepLimit bounds the expired records that one transaction removes.
 	sweepLimit = 4096
@@ -103,7 +103,7 @@ func (s *bolt) enqueue(ctx context.Context, w *write) error {
 		return store.ErrClosed
 	}
 	if w.done == nil && s.waiting+w.octets > full {
-		return fmt.Errorf("store/bolt: %d octets already wait for the disk, this write is refused: %w", s.waiting, s.failure)
+		return errors.Join(store.ErrBusy, s.failure)
 	}
 	s.seq++
 	w.seq = s.seq
