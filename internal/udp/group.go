@@ -1,0 +1,61 @@
+package udp
+
+import "fmt"
+
+// MaxGroup is the most Conns that share their ports: an SPI has 6 bits for the
+// shard.
+const MaxGroup = 64
+
+// Group opens n Conns, 1 to MaxGroup, on the same ports. Each message comes to
+// the Conn whose index is the shard number in our SPI, modulo n, if Steered;
+// else the kernel spreads messages by address and Shard tells where each
+// belongs. A group is closed as a whole: with one Conn gone the kernel would
+// number the others anew. Ports that anyone else holds are an error.
+func Group(n int, cfg Config) ([]*Conn, error) {
+	if n < 1 || n > MaxGroup {
+		return nil, fmt.Errorf("udp: a group of %d sockets: 1 to %d are possible", n, MaxGroup)
+	}
+	if n == 1 {
+		cfg.Reuse = false
+		c, err := Listen(cfg)
+		if err != nil {
+			return nil, err
+		}
+		return []*Conn{c}, nil
+	}
+	var err error
+	if cfg.IKEPort, cfg.NATPort, err = reserve(cfg, true, true); err != nil {
+		return nil, err
+	}
+	cfg.Reuse = true
+	steer := newSteering(n)
+	group := make([]*Conn, 0, n)
+	for range n { // the kernel numbers the sockets of a port in this order
+		c, err := open(cfg)
+		if err != nil {
+			for _, c := range group {
+				c.closeSockets()
+			}
+			return nil, err
+		}
+		group = append(group, c)
+	}
+	steer.kernel = group[0].attach(&steer)
+	for _, c := range group {
+		c.steer = steer
+		c.start()
+	}
+	return group, nil
+}
+
+// attach gives the kernel the steering of each port. It is false when the
+// kernel does not take it.
+func (c *Conn) attach(steer *steering) bool {
+	for _, s := range c.sockets {
+		rc, err := s.conn.SyscallConn()
+		if err != nil || steerGroup(rc, steer.program(s.nat)) != nil {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,203 @@
+package udp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+
+	"blackswan/internal/natt"
+)
+
+// socket is one UDP socket: one port, one family.
+type socket struct {
+	owner         *Conn
+	conn          *net.UDPConn
+	local         netip.AddrPort // as bound
+	nat, v6       bool
+	receiveBuffer int
+	link          link
+}
+
+// link moves datagrams between a socket and batches.
+type link interface {
+	// receive waits for at least one datagram. Datagrams that are no
+	// messages are dropped and counted, so the batch may be empty.
+	receive() (*Batch, error)
+
+	// queue copies a message; flush sends all that were queued.
+	queue(Message)
+	flush()
+}
+
+var marker [natt.Marker]byte
+
+var errNoSocket = fmt.Errorf("udp: no socket of the family of the remote address: %w", syscall.ENETUNREACH)
+
+func newBatch(size int) *Batch {
+	b := &Batch{
+		Messages: make([]Message, 0, size),
+		buf:      make([]byte, size*MaxDatagram),
+	}
+	b.vector.init(b)
+	return b
+}
+
+// slot is the room for datagram i.
+func (b *Batch) slot(i int) []byte {
+	return b.buf[i*MaxDatagram : (i+1)*MaxDatagram : (i+1)*MaxDatagram]
+}
+
+// add puts a datagram that lies in b into its messages, or drops it.
+func (s *socket) add(b *Batch, data []byte, local netip.Addr, remote netip.AddrPort) {
+	m := Message{Local: netip.AddrPortFrom(local, s.local.Port()), Remote: remote, Data: data}
+	switch {
+	case len(data) == 0 || remote.Port() == 0:
+		s.owner.count.malformed.Add(1)
+		return
+	case !s.nat:
+	case natt.HasMarker(data): // RFC 7296 2.23: no ESP SPI is zero
+		m.Data, m.Marker = data[natt.Marker:], true
+	case natt.IsKeepalive(data): // RFC 3948 2.3
+		m.Kind = Keepalive
+	case len(data) > natt.Marker:
+		m.Kind = ESP
+	default:
+		s.owner.count.malformed.Add(1)
+		return
+	}
+	b.Messages = append(b.Messages, m)
+}
+
+// bind opens the sockets of one port, a socket for each family.
+func bind(cfg *Config, nat bool) ([]*socket, error) {
+	port := cfg.IKEPort
+	if nat {
+		port = cfg.NATPort
+	}
+	addr := cfg.Addr.Unmap()
+	if addr.IsValid() && addr != netip.IPv6Unspecified() {
+		s, err := listen(cfg, netip.AddrPortFrom(addr, port), nat)
+		if err != nil {
+			return nil, err
+		}
+		return []*socket{s}, nil
+	}
+	for try := 0; ; try++ {
+		s4, err := listen(cfg, netip.AddrPortFrom(netip.IPv4Unspecified(), port), nat)
+		if err != nil {
+			return nil, err
+		}
+		s6, err := listen(cfg, netip.AddrPortFrom(netip.IPv6Unspecified(), s4.local.Port()), nat)
+		switch {
+		case err == nil:
+			return []*socket{s4, s6}, nil
+		case errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL):
+			return []*socket{s4}, nil // a machine without IPv6
+		case port != 0 || try == 16 || !errors.Is(err, syscall.EADDRINUSE):
+			s4.conn.Close()
+			return nil, err
+		}
+		s4.conn.Close() // that port is free for IPv4 alone: try another
+	}
+}
+
+// listen opens one socket.
+func listen(cfg *Config, local netip.AddrPort, nat bool) (*socket, error) {
+	s := &socket{nat: nat, v6: !local.Addr().Is4()}
+	lc := net.ListenConfig{Control: func(_, _ string, rc syscall.RawConn) error {
+		var err error
+		if e := rc.Control(func(fd uintptr) { err = s.setOptions(fd, cfg) }); e != nil {
+			return e
+		}
+		return err
+	}}
+	network := "udp4"
+	if s.v6 {
+		network = "udp6"
+	}
+	pc, err := lc.ListenPacket(context.Background(), network, local.String())
+	if err != nil {
+		return nil, listenError(local, nat, err)
+	}
+	s.conn = pc.(*net.UDPConn)
+	s.local = s.conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	// Where the system cannot tell the destination address, it stays that of
+	// the socket.
+	if s.v6 {
+		ipv6.NewPacketConn(s.conn).SetControlMessage(ipv6.FlagDst, true)
+	} else {
+		ipv4.NewPacketConn(s.conn).SetControlMessage(ipv4.FlagDst, true)
+	}
+	return s, nil
+}
+
+// source is the address that a message must be sent from, if the socket does
+// not have it already.
+func (s *socket) source(m *Message) (netip.Addr, bool) {
+	addr := m.Local.Addr().Unmap()
+	fixed := !s.local.Addr().IsUnspecified()
+	if fixed || !addr.IsValid() || addr.IsUnspecified() || addr.Is4() == s.v6 {
+		return netip.Addr{}, false
+	}
+	return addr, true
+}
+
+// reserve finds out which ports can be had when nobody shares them. With probe
+// false a port is returned as it is configured.
+func reserve(cfg Config, probeIKE, probeNAT bool) (ike, nat uint16, err error) {
+	cfg.Reuse = false
+	ports := [2]uint16{cfg.IKEPort, cfg.NATPort}
+	for i, probe := range [2]bool{probeIKE, probeNAT} {
+		if !probe {
+			continue
+		}
+		sockets, err := bind(&cfg, i == 1)
+		if err != nil {
+			return 0, 0, err
+		}
+		ports[i] = sockets[0].local.Port()
+		for _, s := range sockets {
+			defer s.conn.Close() // both ports are held until both are known
+		}
+	}
+	return ports[0], ports[1], nil
+}
+
+func errSamePort(port uint16) error {
+	return fmt.Errorf("udp: IKE and NAT traversal cannot share port %d: "+
+		"choose two ports (500 and 4500 by the RFC)", port)
+}
+
+// listenError says which port, why, and the cure.
+func listenError(local netip.AddrPort, nat bool, err error) error {
+	name := "IKE port"
+	if nat {
+		name = "NAT traversal port"
+	}
+	cause := err
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		cause = op.Err // without "listen udp4 ..."
+	}
+	var errno syscall.Errno
+	cure := ""
+	if errors.As(err, &errno) {
+		cause = errno // without the name of the system call
+		switch errno {
+		case syscall.EADDRINUSE:
+			cure = ": another IKE daemon has it (charon, pluto, another blackswan); stop that one or choose another port"
+		case syscall.EACCES, syscall.EPERM:
+			cure = ": ports below 1024 need root or CAP_NET_BIND_SERVICE; run with one of them or choose a port above 1023"
+		case syscall.EADDRNOTAVAIL:
+			cure = ": no interface of this machine has that address; choose another or leave it out for all"
+		case syscall.EMFILE, syscall.ENFILE:
+			cure = ": raise the limit of open files (ulimit -n)"
+		}
+	}
+	return fmt.Errorf("udp: cannot listen on %s %s: %w%s", name, local, cause, cure)
+}

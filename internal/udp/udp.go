@@ -1,0 +1,144 @@
+// Package udp is the pair of sockets of an IKE endpoint: the IKE port (500)
+// and the NAT traversal port (4500), where IKE has a marker of four zero
+// octets before it and shares the port with ESP (RFC 7296 2.23, RFC 3948).
+//
+// Datagrams come in batches from reader goroutines and leave in batches by
+// Queue and Flush. Every message tells the local address that it came to, and
+// its answer leaves from there. On Linux a batch costs one system call.
+package udp
+
+import "net/netip"
+
+// MaxDatagram is the longest datagram that is received, in octets; a longer
+// one is dropped and counted. (It is an odd number of cache lines, so that the
+// headers of a batch do not share cache sets.)
+const MaxDatagram = 163 * 64
+
+// Kind is what a datagram carries.
+type Kind uint8
+
+const (
+	IKE       Kind = iota // an IKE message
+	ESP                   // an ESP packet, by the NAT traversal port only
+	Keepalive             // the octet 0xff that keeps a NAT mapping, by the NAT traversal port only
+)
+
+// String is the kind as RFC 3948 writes it.
+func (k Kind) String() string {
+	switch k {
+	case IKE:
+		return "IKE"
+	case ESP:
+		return "ESP"
+	case Keepalive:
+		return "keepalive"
+	}
+	return "unknown"
+}
+
+// Message is one datagram.
+type Message struct {
+	// Local is our own address and port: where the datagram came to, or where
+	// it leaves from. On sending only its address counts, and the zero value
+	// leaves the choice to the system.
+	Local netip.AddrPort
+
+	// Remote is the address and port of the other side. IPv4 addresses are
+	// never in their IPv6-mapped form.
+	Remote netip.AddrPort
+
+	// Data is the content, without the marker. In a received message it views
+	// its batch.
+	Data []byte
+
+	Kind Kind
+
+	// Marker says that an IKE message has the marker before it, which is so
+	// on the NAT traversal port and only there. On sending, Marker and Kind
+	// choose the port.
+	Marker bool
+}
+
+// nat tells whether the message travels by the NAT traversal port.
+func (m *Message) nat() bool { return m.Marker || m.Kind != IKE }
+
+// Batch is a number of messages that were received together. It belongs to who
+// took it from Read until Recycle.
+type Batch struct {
+	Messages []Message
+
+	buf    []byte // a slot of MaxDatagram octets for each datagram
+	vector vector // what the system call wants of each slot
+}
+
+// Port is what sends and receives: a Conn, or its twin in memory.
+type Port interface {
+	// Read gives the batches received. It is closed after Close.
+	Read() <-chan *Batch
+
+	// Recycle gives a batch back, when nothing views its messages any more.
+	Recycle(*Batch)
+
+	// Queue puts a copy of a message in line to be sent. Not for concurrent
+	// use with itself or Flush.
+	Queue(Message)
+
+	// Flush sends what is in line, never waiting. What could not be sent is
+	// dropped and counted; the first reason for it since the last Flush is
+	// the error.
+	Flush() error
+
+	// Ports are the addresses that the IKE port and the NAT traversal port
+	// are bound to.
+	Ports() (ike, nat netip.AddrPort)
+
+	// Stats is what was counted until now.
+	Stats() Stats
+
+	// Close ends the readers and closes the sockets.
+	Close() error
+}
+
+// Config says what to listen on.
+type Config struct {
+	// Addr is the address to listen on. The zero value and "::" are all
+	// addresses of the machine, IPv4 and IPv6 (in sockets of their own);
+	// "0.0.0.0" are all IPv4 addresses.
+	Addr netip.Addr
+
+	// IKEPort and NATPort are the ports, 500 and 4500 by the RFC. 0 is any
+	// free port.
+	IKEPort, NATPort uint16
+
+	// Reuse lets other sockets of the same user share the ports
+	// (SO_REUSEPORT), as Group does.
+	Reuse bool
+
+	// ReceiveBuffer and SendBuffer are the kernel's buffers of each socket,
+	// in octets; 0 leaves the system's default. Conn.ReceiveBuffer tells what
+	// was achieved.
+	ReceiveBuffer, SendBuffer int
+
+	// Batch is the most datagrams in a batch: 1 to 1024, 0 means 128.
+	Batch int
+
+	// Tap sees every message received and queued, or is nil. It is called by
+	// several goroutines and must not keep the message.
+	Tap func(out bool, m *Message)
+
+	// plain does without batches in the kernel, as on systems that have none.
+	plain bool
+}
+
+const (
+	batches      = 6   // batches of a Conn that are recycled
+	defaultBatch = 128 // datagrams
+	maxBatch     = 1024
+)
+
+func (cfg *Config) batch() int {
+	if cfg.Batch == 0 {
+		return defaultBatch
+	}
+	return min(max(cfg.Batch, 1), maxBatch)
+}
