@@ -41,24 +41,14 @@ func (f Finding) String() string {
 }
 
 // Check holds the Go files of tree, whose module path is module, against the
-// plan. It skips testdata, hidden folders and folders with a go.mod of their
-// own. The error tells of a file that cannot be read or parsed.
+// plan. The error tells of a file that cannot be read or parsed.
 func Check(tree fs.FS, module string, plan []Room) ([]Finding, error) {
 	h := house{module: module, rooms: make(map[string]*Room), used: make(map[[2]string]bool)}
 	for i := range plan {
 		h.rooms[plan[i].Path] = &plan[i]
 	}
 	present := make(map[string]bool)
-	err := fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			return skipFolder(tree, name)
-		}
-		if path.Ext(name) != ".go" {
-			return nil
-		}
+	err := Walk(tree, func(name string) error {
 		present[path.Dir(name)] = true
 		return h.file(tree, name)
 	})
@@ -73,6 +63,22 @@ func Check(tree fs.FS, module string, plan []Room) ([]Finding, error) {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Rule, b.Rule))
 	})
 	return h.found, nil
+}
+
+// Walk calls f with the name of each Go file of the module that tree holds. It
+// skips testdata, hidden folders and folders with a go.mod of their own.
+func Walk(tree fs.FS, f func(name string) error) error {
+	return fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			return skipFolder(tree, name)
+		case path.Ext(name) != ".go":
+			return nil
+		}
+		return f(name)
+	})
 }
 
 // skipFolder returns fs.SkipDir for what the go command does not build as part

@@ -22,7 +22,7 @@ var plan = []Room{
 	{Path: "wire", Floor: 0, Pure: true},
 	{Path: "internal/eapmsg", Floor: 0, Pure: true},
 	{Path: "internal/floors", Floor: 0},
-	{Path: "internal/clauses", Floor: 0},
+	{Path: "internal/clauses", Floor: 0, Beside: []string{"internal/floors"}},
 
 	{Path: "ticket", Floor: 1, Pure: true},
 	{Path: "qcd", Floor: 1, Pure: true},
