@@ -19,6 +19,7 @@ import (
 	"sync"
 
 	"blackswan/store"
+	"blackswan/store/bolt"
 )
 
 const (
@@ -31,7 +32,7 @@ const (
 // Options of Open.
 type Options struct {
 	// Engine opens the store in a file; with mustExist a missing or empty file
-	// is an error. Never nil.
+	// is an error. Nil: bolt.Open.
 	Engine func(path string, mustExist bool) (store.Store, error)
 	// Key is the state key if the configuration or a systemd credential gives
 	// one. Nil: the one in the directory, made at the first start.
@@ -70,6 +71,9 @@ func Open(path string, opt Options) (*Dir, error) {
 		return nil, err
 	}
 	d := &Dir{path: path, lock: lock, machineID: opt.MachineID}
+	if opt.Engine == nil {
+		opt.Engine = bolt.Open
+	}
 	if d.machineID == nil {
 		d.machineID = []string{"/etc/machine-id", "/var/lib/dbus/machine-id"}
 	}
