@@ -2,6 +2,7 @@ package udp
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -167,7 +168,10 @@ func (c *Conn) Flush() error {
 	for _, s := range c.sockets {
 		s.link.flush()
 	}
-	err := c.unsent
+	if c.unsent == nil {
+		return nil
+	}
+	err := fmt.Errorf("udp: not all was sent: %w", c.unsent)
 	c.unsent = nil
 	return err
 }

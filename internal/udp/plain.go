@@ -11,29 +11,32 @@ import (
 // plain is a link that moves one datagram with each call, on every system.
 type plain struct {
 	s   *socket
-	oob []byte // control messages of the datagram received
-	out []byte // scratch of the datagram sent
+	in  []byte // datagram received, one octet more than may be
+	oob []byte // its control messages
+	out []byte // datagram sent
 }
 
-func newPlain(s *socket) *plain { return &plain{s: s, oob: make([]byte, 256)} }
+func newPlain(s *socket) *plain {
+	return &plain{s: s, in: make([]byte, MaxDatagram+1), oob: make([]byte, 256)}
+}
 
+// receive holds no batch while it waits.
 func (p *plain) receive() (*Batch, error) {
+	n, oobn, _, remote, err := p.s.conn.ReadMsgUDPAddrPort(p.in, p.oob)
+	if err != nil {
+		return nil, err
+	}
 	b := p.s.owner.take()
 	if b == nil {
 		return nil, net.ErrClosed
 	}
-	// One octet is kept back, so that a longer datagram shows.
-	n, oobn, _, remote, err := p.s.conn.ReadMsgUDPAddrPort(b.slot(0), p.oob)
-	if err != nil {
-		p.s.owner.Recycle(b)
-		return nil, err
-	}
-	if n == MaxDatagram {
+	if n > MaxDatagram {
 		p.s.owner.count.oversized.Add(1)
 		return b, nil
 	}
+	data := b.slot(0)[:copy(b.slot(0), p.in[:n])]
 	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
-	p.s.add(b, b.slot(0)[:n], p.destination(p.oob[:oobn]), remote)
+	p.s.add(b, data, p.destination(p.oob[:oobn]), remote)
 	return b, nil
 }
 

@@ -37,7 +37,7 @@ type link interface {
 
 var marker [natt.Marker]byte
 
-var errNoSocket = fmt.Errorf("udp: no socket of the family of the remote address: %w", syscall.ENETUNREACH)
+var errNoSocket = fmt.Errorf("no socket of the family of the remote address: %w", syscall.ENETUNREACH)
 
 func newBatch(size int) *Batch {
 	b := &Batch{

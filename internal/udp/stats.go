@@ -63,7 +63,8 @@ func (c *counters) unsent(err error, n int) {
 		counter = &c.full
 	case syscall.EPERM, syscall.EACCES:
 		counter = &c.refused
-	case syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.ENETDOWN, syscall.EADDRNOTAVAIL:
+	case syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.ENETDOWN, syscall.EADDRNOTAVAIL,
+		syscall.EINVAL: // Linux: the local address is not ours, or the port is 0
 		counter = &c.unreachable
 	case syscall.EMSGSIZE:
 		counter = &c.tooLong

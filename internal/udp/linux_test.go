@@ -1,0 +1,170 @@
+//go:build linux && (amd64 || arm64)
+
+package udp
+
+import (
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestNamesRoundTrip(t *testing.T) {
+	for _, want := range []string{
+		"192.0.2.1:500", "127.0.0.1:65535", "[2001:db8::1]:4500", "[::1]:1", "[fe80::1%2]:500",
+	} {
+		ap := netip.MustParseAddrPort(want)
+		var name unix.RawSockaddrInet6
+		size := putName(&name, ap)
+		if wantSize := uint32(28 - 12*bit(ap.Addr().Is4())); size != wantSize {
+			t.Errorf("%s: a name of %d octets, want %d", want, size, wantSize)
+		}
+		if got := parseName(&name); got != ap {
+			t.Errorf("%s: came back as %v", want, got)
+		}
+	}
+	var name unix.RawSockaddrInet6
+	putName(&name, netip.MustParseAddrPort("[::ffff:192.0.2.1]:500"))
+	if got := parseName(&name).String(); got != "192.0.2.1:500" {
+		t.Errorf("a mapped address is sent to %s", got)
+	}
+	putName(&name, netip.MustParseAddrPort("[fe80::1%lo]:500"))
+	if name.Scope_id != 1 {
+		t.Errorf("interface lo has number %d", name.Scope_id)
+	}
+	putName(&name, netip.MustParseAddrPort("[fe80::1%none-such]:500"))
+	if name.Scope_id != 0 {
+		t.Errorf("no interface has number %d", name.Scope_id)
+	}
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func TestControlsRoundTrip(t *testing.T) {
+	for _, want := range []string{"192.0.2.1", "2001:db8::1", "fe80::1%3"} {
+		var b [controlSize]byte
+		n := putControl(&b, netip.MustParseAddr(want))
+		got, lost := parseControl(b[:n])
+		if got != netip.MustParseAddr(want) || lost != 0 || n > controlSize || n%8 != 0 {
+			t.Errorf("%s: came back as %v, %d lost, in %d octets", want, got, lost, n)
+		}
+		for cut := range n {
+			if got, _ := parseControl(b[:cut]); got.IsValid() && cut < n-7 {
+				t.Errorf("%s: %d of %d octets were enough", want, cut, n)
+			}
+		}
+	}
+}
+
+func FuzzParseControl(f *testing.F) {
+	var b [controlSize]byte
+	f.Add(b[:putControl(&b, netip.MustParseAddr("192.0.2.1"))])
+	f.Add(b[:putControl(&b, netip.MustParseAddr("fe80::1%3"))])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if addr, _ := parseControl(b); addr.IsValid() && len(b) < controlHeader+pktinfo4 {
+			t.Errorf("%v from %x", addr, b)
+		}
+	})
+}
+
+func TestSocketOptions(t *testing.T) {
+	c := mustListen(t, Config{ReceiveBuffer: 8 << 20})
+	limit, err := os.ReadFile("/proc/sys/net/core/rmem_max")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rmem, _ := strconv.Atoi(strings.TrimSpace(string(limit)))
+	if got := c.ReceiveBuffer(); got != 8<<20 && got != rmem {
+		t.Errorf("receive buffer %d: neither what was asked nor the limit %d", got, rmem)
+	}
+	if got := mustListen(t, Config{Addr: loop4}).ReceiveBuffer(); got <= 0 {
+		t.Errorf("default receive buffer %d", got)
+	}
+	for _, s := range c.sockets {
+		rc, err := s.conn.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		rc.Control(func(fd uintptr) {
+			if s.v6 {
+				if only, _ := unix.GetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_V6ONLY); only != 1 {
+					t.Errorf("%v takes IPv4 too", s.local)
+				}
+				return
+			}
+			df, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER)
+			if err != nil || df != unix.IP_PMTUDISC_DONT {
+				t.Errorf("%v: IP_MTU_DISCOVER %d, %v: the DF bit may be set", s.local, df, err)
+			}
+		})
+	}
+}
+
+// cpu is the processor time of this process, in nanoseconds.
+func cpu(b *testing.B) int64 {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return u.Utime.Nano() + u.Stime.Nano()
+}
+
+// BenchmarkEcho is the baseline of all figures about the gateway: messages of
+// 300 octets go to another Conn and come back, 64 at a time. Its cpu-us/echo
+// is of both sides together.
+func BenchmarkEcho(b *testing.B) {
+	for _, row := range []struct {
+		name   string
+		cfg    Config
+		flight int
+	}{
+		{"batches", Config{Addr: loop4}, 64},
+		{"single", Config{Addr: loop4}, 1},
+		{"plain", Config{Addr: loop4, plain: true}, 64},
+	} {
+		b.Run(row.name, func(b *testing.B) {
+			client, server := mustListen(b, row.cfg), mustListen(b, row.cfg)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for batch := range server.Read() {
+					for _, m := range batch.Messages {
+						server.Queue(m)
+					}
+					server.Flush()
+					server.Recycle(batch)
+				}
+			}()
+			ike, _ := server.Ports()
+			m := Message{Remote: ike, Data: make([]byte, 300)}
+			b.ReportAllocs()
+			start, back := cpu(b), 0
+			for b.Loop() {
+				for range row.flight {
+					client.Queue(m)
+				}
+				if err := client.Flush(); err != nil {
+					b.Fatal(err)
+				}
+				for goal := back + row.flight; back < goal; {
+					batch := <-client.Read()
+					back += len(batch.Messages)
+					client.Recycle(batch)
+				}
+			}
+			b.ReportMetric(float64(cpu(b)-start)/1e3/float64(back), "cpu-us/echo")
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(b.Elapsed().Seconds()*1e6/float64(back), "us/echo")
+			server.Close()
+			<-done
+		})
+	}
+}
