@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"blackswan/store"
 )
@@ -189,7 +190,7 @@ func open(path string, opt bbolt.Options) (*bbolt.DB, error) {
 		return err
 	})
 	switch {
-	case errors.Is(err, bbolt.ErrTimeout):
+	case errors.Is(err, berrors.ErrTimeout):
 		return nil, fmt.Errorf("store/bolt: %s is in use by another process: stop it first", path)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("store/bolt: %w: run as the owner of the state directory", err)

@@ -53,7 +53,7 @@ func testListWrites(t *testing.T, k *kit) {
 		}
 		_, err := k.s.Get(k.ctx, e.Key)
 		if !errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("Get after the delete: %w", err)
+			return fmt.Errorf("what was deleted is still there: %w", err)
 		}
 		return nil
 	}))
