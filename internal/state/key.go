@@ -18,7 +18,7 @@ type StateKey [32]byte
 
 const redacted = "redacted"
 
-// String, GoString and Format keep the key out of logs and errors.
+// String shows nothing, like GoString and Format: keys stay out of logs and errors.
 func (StateKey) String() string             { return redacted }
 func (StateKey) GoString() string           { return redacted }
 func (StateKey) Format(f fmt.State, _ rune) { f.Write([]byte(redacted)) }
