@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -27,6 +28,25 @@ var (
 func links(t *testing.T, test func(t *testing.T, cfg Config)) {
 	t.Run("batches", func(t *testing.T) { test(t, Config{Addr: loop4}) })
 	t.Run("plain", func(t *testing.T) { test(t, Config{Addr: loop4, plain: true}) })
+}
+
+// lacks tells whether a row cannot run here: containers often have no ::1. In
+// CI nothing is left out.
+func lacks(t testing.TB, addr netip.Addr) bool {
+	t.Helper()
+	if !addr.Is6() {
+		return false
+	}
+	pc, err := net.ListenPacket("udp6", "[::1]:0")
+	if err == nil {
+		pc.Close()
+		return false
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal(err)
+	}
+	t.Logf("left out what needs IPv6: %v", err)
+	return true
 }
 
 func mustListen(t testing.TB, cfg Config) *Conn {
@@ -112,6 +132,9 @@ func TestRoundTrip(t *testing.T) {
 			{"IPv6 of all", netip.IPv6Unspecified(), loop6},
 			{"all IPv4", netip.IPv4Unspecified(), loop4},
 		} {
+			if lacks(t, row.from) {
+				continue
+			}
 			cfg.Addr = row.listen
 			server := mustListen(t, cfg)
 			cfg.Addr = row.from
@@ -143,6 +166,9 @@ func TestAnswerLeavesFromTheAddressAsked(t *testing.T) {
 		ike, _ := server.Ports()
 		for _, addr := range []string{"127.0.0.2", "127.0.0.3", "::1"} {
 			to := netip.AddrPortFrom(netip.MustParseAddr(addr), ike.Port())
+			if lacks(t, to.Addr()) {
+				continue
+			}
 			client, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
 			if err != nil {
 				t.Fatal(err)
@@ -352,7 +378,7 @@ func TestPortZeroIsAnyPort(t *testing.T) {
 			t.Errorf("%v: the other family has port %d", s.local, want)
 		}
 	}
-	if len(c.sockets) != 4 {
+	if len(c.sockets) != 4 && !lacks(t, loop6) {
 		t.Errorf("%d sockets, want 4: two ports, two families", len(c.sockets))
 	}
 }
