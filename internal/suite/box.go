@@ -20,7 +20,8 @@ var (
 
 // Box seals and opens SK and SKF payloads in place (RFC 7296 3.14, RFC 7383
 // 2.5, RFC 5282). It holds scratch only: keys come with each call, and the zero
-// Box is ready. It is not for concurrent use; it prints as "redacted".
+// Box is ready. It works with valid suites only. It is not for concurrent use;
+// it prints as "redacted".
 //
 //	msg: | header .. SK header | IV | plaintext | padding | pad length | ICV |
 //	     0                     ivAt plainAt     plainEnd                     len
@@ -72,7 +73,7 @@ func (x *Box) Seal(s Suite, ek, ak, msg []byte, ivAt, plainAt, plainEnd int, iv 
 func (x *Box) Open(s Suite, ek, ak, msg []byte, ivAt int) (plain []byte, err error) {
 	plainAt := ivAt + s.IVLen()
 	end := len(msg) - s.ICVLen()
-	if ivAt < 0 || end <= plainAt || (end-plainAt)%s.Block() != 0 {
+	if ivAt < 0 || ivAt > len(msg) || end <= plainAt || (end-plainAt)%s.Block() != 0 {
 		return nil, ErrLength
 	}
 	iv := msg[ivAt:plainAt]

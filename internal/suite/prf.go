@@ -3,6 +3,7 @@ package suite
 import (
 	"crypto/sha256"
 	"crypto/sha512"
+	"crypto/subtle"
 	"encoding"
 	"encoding/binary"
 	"fmt"
@@ -27,8 +28,9 @@ type digest interface {
 // PRF is one of the pseudorandom functions HMAC-SHA2-256, -384 and -512
 // (RFC 7296 2.13, RFC 4868) with all its scratch. One digest serves for both
 // passes of HMAC: the two states after the key's pads are saved when a key is
-// set and restored for each message. After Key nothing is allocated. A PRF is
-// not for concurrent use; it prints as "redacted".
+// set and restored for each message. Nothing is allocated once the longest
+// seed of prf+ has been seen. A PRF is not for concurrent use; it prints as
+// "redacted".
 type PRF struct {
 	redacted
 	id           wire.TransformID
@@ -38,9 +40,9 @@ type PRF struct {
 	inner, outer []byte
 	states       [2][maxState]byte
 	pad          [maxBlock]byte
-	out          [maxHash]byte // T of prf+, SKEYSEED, the padded shared secret
+	out          [maxHash]byte // SKEYSEED, the padded shared secret
 	spis         [16]byte
-	count        [1]byte
+	chain        []byte // T | S | n of prf+
 }
 
 // NewPRF returns the PRF with that number, keyed with nothing yet.
@@ -82,16 +84,23 @@ func (p *PRF) key(a, b []byte) {
 		n := copy(p.pad[:], a)
 		copy(p.pad[n:], b)
 	}
-	p.inner = p.keyed(p.states[0][:0], 0x36, block)
-	p.outer = p.keyed(p.states[1][:0], 0x36^0x5c, block)
+	p.inner = p.keyed(p.states[0][:0], &innerPad, block)
+	p.outer = p.keyed(p.states[1][:0], &outerPad, block)
 	p.begun = false
 }
 
-// keyed turns the pad by one octet and appends the state after it to dst.
-func (p *PRF) keyed(dst []byte, turn byte, block int) []byte {
-	for i := range p.pad[:block] {
-		p.pad[i] ^= turn
+// The pads of HMAC (RFC 2104 2). The outer one is laid over the inner one.
+var innerPad, outerPad [maxBlock]byte
+
+func init() {
+	for i := range innerPad {
+		innerPad[i], outerPad[i] = 0x36, 0x36^0x5c
 	}
+}
+
+// keyed lays a pad over the key and appends the state after it to dst.
+func (p *PRF) keyed(dst []byte, pad *[maxBlock]byte, block int) []byte {
+	subtle.XORBytes(p.pad[:], p.pad[:], pad[:])
 	p.hash.Reset()
 	p.hash.Write(p.pad[:block])
 	dst, err := p.hash.AppendBinary(dst)
@@ -143,20 +152,24 @@ func (p *PRF) Plus(dst, seed []byte) { p.plus(dst, seed) }
 //
 //	T1 = prf (K, S | 0x01)
 //	T2 = prf (K, T1 | S | 0x02)
+//
+// It lays out T | S | n once, where each T is summed into its place.
 func (p *PRF) plus(dst []byte, seed ...[]byte) {
 	if len(dst) > 255*p.size {
 		panic("suite: prf+ gives at most 255 blocks (RFC 7296 2.13)")
 	}
 	p.Reset()
-	t := p.out[:0]
-	for p.count[0] = 1; len(dst) > 0; p.count[0]++ {
-		p.Write(t)
-		for _, s := range seed {
-			p.Write(s)
-		}
-		p.Write(p.count[:])
-		t = p.Sum(p.out[:0])
-		dst = dst[copy(dst, t):]
+	p.chain = append(p.chain[:0], p.out[:p.size]...)
+	for _, s := range seed {
+		p.chain = append(p.chain, s...)
+	}
+	p.chain = append(p.chain, 0)
+	message := p.chain[p.size:] // T1 has no T before it
+	for len(dst) > 0 {
+		message[len(message)-1]++
+		p.Write(message)
+		dst = dst[copy(dst, p.Sum(p.chain[:0])):]
+		message = p.chain
 	}
 }
 
