@@ -131,8 +131,11 @@ func newKey(rand io.Reader) (hash.Hash, error) {
 	return mac, nil
 }
 
-// String, GoString and Format never show the secret.
-func (s Secret) String() string   { return "redacted" }
+// String never shows the secret, and neither does fmt by any verb.
+func (s Secret) String() string { return "redacted" }
+
+// GoString is String.
 func (s Secret) GoString() string { return "redacted" }
 
+// Format is String for every verb.
 func (s Secret) Format(f fmt.State, _ rune) { io.WriteString(f, "redacted") }
