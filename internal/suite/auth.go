@@ -35,7 +35,7 @@ func AuthPSK(p *PRF, dst, psk []byte, in AuthInput) []byte {
 // resume (RFC 5723 4.3.3). skp is SK_pi or SK_pr of the resumed SA.
 func AuthResume(p *PRF, dst, skp []byte, in AuthInput) []byte {
 	p.Key(skp)
-	return mac(p, dst, in)
+	return mac(p, dst, in) //rfc:5723-4.3.3-2
 }
 
 // AuthResumeShort appends prf(SK_px, message) to dst, the form of libreswan:

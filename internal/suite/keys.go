@@ -64,7 +64,7 @@ func DeriveInit(p *PRF, s Suite, k *Keys, ni, nr, shared []byte, spii, spir uint
 // p is the PRF of s, the suite that the ticket names. skdOld may lie in k.
 func DeriveResume(p *PRF, s Suite, k *Keys, skdOld, ni, nr []byte, spii, spir uint64) {
 	p.Key(skdOld)
-	p.Write(resumption)
+	p.Write(resumption) //rfc:5723-5.1-1
 	p.Write(ni)
 	p.Write(nr)
 	derive(p, p, s, k, ni, nr, spii, spir)
@@ -92,7 +92,7 @@ func derive(seed, p *PRF, s Suite, k *Keys, ni, nr []byte, spii, spir uint64) {
 		panic("suite: keys are derived with the PRF of their suite")
 	}
 	p.Key(seed.Sum(seed.out[:0]))
-	p.plus(k.buf[:s.keymat()], ni, nr, p.spiBytes(spii, spir))
+	p.plus(k.buf[:s.keymat()], ni, nr, p.spiBytes(spii, spir)) //rfc:5723-5.1-2
 }
 
 // DeriveChild fills dst with the keying material of a Child SA (RFC 7296 2.17):
