@@ -1,0 +1,355 @@
+package ike
+
+import (
+	"blackswan/internal/suite"
+	"blackswan/internal/window"
+	"blackswan/wire"
+)
+
+// IKE_AUTH, RFC 7296 1.2, 2.15 and 2.16, both roles. What a resume does
+// differently is in resume.go.
+
+// protected takes an SK or SKF message of sa.
+func (e *Endpoint) protected(sa *SA, p Packet, h wire.Header) {
+	response := h.Flags&wire.FlagResponse != 0
+	switch {
+	case sa.state == stateInit || sa.half != nil && sa.half.question != 0:
+		e.drop(DropState) // the keys are not there yet, or an answer is awaited
+	case sa.Original && sa.state == stateAuth && !e.choose(sa, h.SPIr), !sa.Original && h.SPIi != sa.spi.I, sa.Original && h.SPIr != sa.spi.R:
+		e.drop(DropFlags)
+	case response:
+		e.response(sa, p, h)
+	default:
+		e.requestIn(sa, p, h)
+	}
+}
+
+// requestIn takes a request of the peer: fresh, or a copy of the last one.
+func (e *Endpoint) requestIn(sa *SA, p Packet, h wire.Header) {
+	sum := e.hash(p.Data)
+	switch sa.recv.Judge(h.MessageID) {
+	case window.Fresh:
+	case window.Repeat:
+		if sum != sa.respSum || len(sa.resp) == 0 {
+			e.drop(DropRepeat)
+			return
+		}
+		e.repeatResponse(sa, p)
+		return
+	default:
+		e.drop(DropMessageID)
+		return
+	}
+	auth := h.Exchange == wire.ExchangeIKEAuth
+	if auth != (sa.state == stateHalf) || sa.Original && auth {
+		e.drop(DropState)
+		return
+	}
+	whole := h.NextPayload == wire.PayloadSK
+	first, plain, done := e.unprotect(sa, p.Data, h)
+	if whole || sa.cold != nil && e.lastPiece == 1 {
+		sa.reqSum = sum // a retransmission is judged by its first fragment (RFC 7383 2.6.1)
+	}
+	if !done {
+		return
+	}
+	if auth {
+		// RFC 7296 2.23: answer where the request came from, as it came.
+		sa.local, sa.remote, sa.marker = pack(p.Local), pack(p.Remote), p.Marker
+		e.authRequest(sa, first, plain)
+		return
+	}
+	e.hear(sa)
+	e.follow(sa, p)
+	e.request37(sa, h, first, plain)
+}
+
+// repeatResponse sends the cached response again, to where the copy came from.
+func (e *Endpoint) repeatResponse(sa *SA, p Packet) {
+	local, remote, marker := sa.local, sa.remote, sa.marker
+	sa.local, sa.remote, sa.marker = pack(p.Local), pack(p.Remote), p.Marker
+	e.sendSA(sa, sa.resp)
+	sa.local, sa.remote, sa.marker = local, remote, marker
+}
+
+// authRequest takes the IKE_AUTH request of a half-open SA.
+func (e *Endpoint) authRequest(sa *SA, first wire.PayloadType, plain []byte) {
+	hf := sa.half
+	r := authRequest
+	if hf.resume {
+		r = resumedAuthRequest
+	}
+	if err := e.msg.sort(r, first, plain); err != nil {
+		e.refuseAuth(sa, syntaxError(err))
+		return
+	}
+	if hf.resume {
+		if err := e.resumedAuth(sa); err != nil {
+			e.refuseAuth(sa, err)
+			return
+		}
+		e.claim(sa)
+		e.acceptAuth(sa, wire.Auth{Method: wire.AuthSharedKey, Data: hf.authR.bytes()}, nil)
+		return
+	}
+	auth, err := e.identify(sa)
+	if err != nil {
+		e.refuseAuth(sa, err)
+		return
+	}
+	if sa.conn.Remote.Auth == AuthPSK {
+		if auth.Method != wire.AuthSharedKey || !equal(auth.Data, e.pskAuth(sa, true)) {
+			e.refuseAuth(sa, &LocalError{wire.NotifyAuthenticationFailed, "AUTH does not verify with the shared key"})
+			return
+		}
+		e.verified(sa, first, plain)
+		return
+	}
+	hf.plain, hf.first = append([]byte(nil), plain...), first
+	_ = e.msg.sort(r, first, hf.plain) // the question keeps views of the copy
+	auth, _ = wire.ParseAuth(e.msg.auth)
+	e.askVerify(sa, auth)
+	sa.state = stateProving
+}
+
+func syntaxError(err error) error {
+	if err == errCritical {
+		return &LocalError{wire.NotifyUnsupportedCriticalPayload, "a critical payload of unknown type"}
+	}
+	return &LocalError{wire.NotifyInvalidSyntax, err.Error()}
+}
+
+// identify finds the connection by the peer's identity, by the identity it
+// wants of us, and by the algorithms already chosen.
+func (e *Endpoint) identify(sa *SA) (wire.Auth, error) {
+	m := &e.msg
+	refused := func(why string) error { return &LocalError{wire.NotifyAuthenticationFailed, why} }
+	idi, err := wire.ParseID(m.idi)
+	if err != nil {
+		return wire.Auth{}, syntaxError(err)
+	}
+	for _, c := range e.cfg.Connections {
+		if c.Remote.Matches(idi) && (m.idr == nil || isID(m.idr, c.Local.ID)) && permits(c.IKE, sa.suite) {
+			sa.conn = c
+			break
+		}
+	}
+	if sa.conn == nil {
+		return wire.Auth{}, refused("no connection fits identity " + idi.String() + " and its algorithms")
+	}
+	sa.peer = append([]byte{byte(idi.Type)}, idi.Data...)
+	if m.auth == nil {
+		return wire.Auth{}, refused("the peer wants EAP, which connection " + sa.conn.Name + " does not allow")
+	}
+	auth, err := wire.ParseAuth(m.auth)
+	if err != nil {
+		return auth, syntaxError(err)
+	}
+	if e.barred.Refuses(sa.peer, e.wall) {
+		return auth, refused("the identity is barred")
+	}
+	if auth.Method == wire.AuthRSA {
+		return auth, refused("RSA signatures with SHA-1 are refused") // rule G1
+	}
+	return auth, nil
+}
+
+// signedBy are the octets that the initiator or the responder signs
+// (RFC 7296 2.15): its first message, the other's nonce, prf(SK_px, IDx').
+func (e *Endpoint) signedBy(sa *SA, initiator bool) suite.AuthInput {
+	hf := sa.half
+	prf := e.prf(sa.suite)
+	own := initiator == sa.Original
+	var id []byte
+	if own {
+		id = e.idBody(sa.conn.Local.ID.Type, sa.conn.Local.ID.Data, 0)
+	} else {
+		id = e.idBody(wire.IDType(sa.peer[0]), sa.peer[1:], 0)
+	}
+	if initiator {
+		return suite.AuthInput{Message: hf.msg1, Nonce: hf.nr, MACedID: suite.MACedID(prf, e.scratch.macs[0][:0], sa.keys.PI(sa.suite), id)}
+	}
+	return suite.AuthInput{Message: sa.resp, Nonce: hf.ni, MACedID: suite.MACedID(prf, e.scratch.macs[0][:0], sa.keys.PR(sa.suite), id)}
+}
+
+// pskAuth is the AUTH value of the shared key, of the initiator or responder.
+func (e *Endpoint) pskAuth(sa *SA, initiator bool) []byte {
+	in := e.signedBy(sa, initiator)
+	return suite.AuthPSK(e.prf(sa.suite), e.scratch.macs[1][:0], sa.conn.PSK, in)
+}
+
+func (e *Endpoint) askVerify(sa *SA, auth wire.Auth) {
+	m := &e.msg
+	q := Question{Kind: AskVerify, Octets: e.signedBy(sa, !sa.Original).Append(nil), Auth: auth, Remote: sa.remote.ip}
+	q.PeerID = wire.ID{Type: wire.IDType(sa.peer[0]), Data: sa.peer[1:]}
+	for _, c := range m.certs[:m.nCerts] {
+		if cert, err := wire.ParseCert(c); err == nil && cert.Encoding == wire.CertX509Signature {
+			q.Certs = append(q.Certs, cert.Data)
+		}
+	}
+	e.counts.questions++
+	e.ask(sa, q)
+}
+
+func (e *Endpoint) askSign(sa *SA) {
+	hf := sa.half
+	e.counts.questions++
+	e.ask(sa, Question{Kind: AskSign, Octets: e.signedBy(sa, sa.Original).Append(nil), Hashes: append([]uint16(nil), hf.hashes...), CertReq: append([]byte(nil), hf.certReq...)})
+}
+
+// provingAnswer goes on when a signature was checked or made.
+func (e *Endpoint) provingAnswer(sa *SA, a *Answer) {
+	e.counts.questions--
+	hf := sa.half
+	_ = e.msg.sort(authRequest, hf.first, hf.plain)
+	switch {
+	case a.Err != nil:
+		e.refuseAuth(sa, &LocalError{wire.NotifyAuthenticationFailed, a.Err.Error()})
+	case !hf.verified:
+		e.learnCert(sa, a)
+		e.verified(sa, hf.first, hf.plain)
+	default:
+		sa.method[1] = uint8(a.Auth.Method)
+		e.acceptAuth(sa, a.Auth, a.Certs)
+	}
+}
+
+func (e *Endpoint) learnCert(sa *SA, a *Answer) {
+	sa.cert = a.Cert
+	if a.Until != 0 {
+		sa.reauth = sooner(sa.reauth, a.Until)
+	}
+}
+
+// verified goes on after the initiator has proved itself: now we do.
+func (e *Endpoint) verified(sa *SA, first wire.PayloadType, plain []byte) {
+	hf := sa.half
+	hf.verified = true
+	auth, _ := wire.ParseAuth(e.msg.auth)
+	sa.method[0] = uint8(auth.Method)
+	for _, r := range e.msg.certReqs[:e.msg.nCertReqs] {
+		if c, err := wire.ParseCertReq(r); err == nil && c.Encoding == wire.CertX509Signature {
+			hf.certReq = append(hf.certReq, c.Hashes...)
+		}
+	}
+	if sa.conn.Local.Auth == AuthPSK {
+		sa.method[1] = uint8(wire.AuthSharedKey)
+		e.acceptAuth(sa, wire.Auth{Method: wire.AuthSharedKey, Data: e.pskAuth(sa, false)}, nil)
+		return
+	}
+	if hf.plain == nil {
+		hf.plain, hf.first = append([]byte(nil), plain...), first
+	}
+	sa.state = stateProving
+	e.askSign(sa)
+}
+
+// acceptAuth answers IKE_AUTH: the IKE SA is established, whatever becomes of
+// its Child SA (RFC 7296 1.2).
+func (e *Endpoint) acceptAuth(sa *SA, auth wire.Auth, certs [][]byte) {
+	m := &e.msg
+	if !sa.resumed {
+		e.newLineage(sa)
+		if m.has(wire.NotifyInitialContact) {
+			e.initialContact(sa, sa.peer)
+		}
+	}
+	ni, nr := sa.half.ni, sa.half.nr
+	child, refusal := e.acceptChild(sa, ni, nr)
+	asked := m.has(wire.NotifyTicketRequest)
+	e.takeTokens(sa)
+
+	w := e.compose(sa, wire.ExchangeIKEAuth, true, 1)
+	w.ID(wire.PayloadIDr, sa.conn.Local.ID)
+	for _, c := range certs {
+		w.Cert(wire.Cert{Encoding: wire.CertX509Signature, Data: c})
+	}
+	w.Auth(auth)
+	e.addToken(w, sa) //rfc:6290-4.2-3
+	e.addLifetime(w, sa)
+	if refusal != 0 {
+		w.Notify(wire.Notify{Type: refusal})
+	} else {
+		e.addChild(w, child)
+	}
+	if asked {
+		e.addTicket(w, sa)
+	}
+	msg := e.protect(sa, 0)
+	e.establish(sa)
+	if refusal == 0 {
+		e.install(sa, child)
+	} else {
+		e.event(sa, Event{Kind: EventChildFailed, Err: &LocalError{refusal, "no Child SA"}})
+	}
+	e.respond(sa, msg)
+}
+
+// addTicket answers a TICKET_REQUEST with one of the three (RFC 5723 4.1):
+// the ticket, not now, or no.
+func (e *Endpoint) addTicket(w *wire.Writer, sa *SA) {
+	switch t := e.grant(sa); {
+	case t == nil:
+		w.Notify(wire.Notify{Type: wire.NotifyTicketNACK}) //rfc:5723-4.1-4
+	case !sa.frag && len(w.Buf)+len(t) > sa.fragmentLimit():
+		sa.askedAt = 0
+		w.Notify(wire.Notify{Type: wire.NotifyTicketACK}) //rfc:5723-4.1-5
+	default:
+		w.Notify(wire.Notify{Type: wire.NotifyTicketLTOpaque, Data: t}) //rfc:5723-4.1-3
+		e.event(sa, Event{Kind: EventTicket})
+	}
+}
+
+// addLifetime says until when the authentication holds: RFC 4478, rule E1.
+func (e *Endpoint) addLifetime(w *wire.Writer, sa *SA) {
+	if sa.conn.Reauth > 0 && !sa.resumed {
+		sa.reauth = sooner(sa.reauth, e.wall+int64(sa.conn.Reauth/1e9))
+	}
+	if sa.reauth == 0 {
+		return
+	}
+	left := uint32(min(max(sa.reauth-e.wall, 1), 1<<31))
+	w.Notify(wire.Notify{Type: wire.NotifyAuthLifetime, Data: []byte{byte(left >> 24), byte(left >> 16), byte(left >> 8), byte(left)}})
+}
+
+func (e *Endpoint) newLineage(sa *SA) {
+	_, _ = e.rand.Read(sa.lineage[:])
+	sa.lineage[0] = sa.lineage[0]&^63 | byte(e.cfg.Shard)&63 // its home shard
+	sa.serial, sa.fullAuth = 1, e.wall
+	e.lineages[sa.lineage] = sa.slot + 1
+}
+
+// refuseAuth answers IKE_AUTH with an error inside SK and forgets the SA. The
+// ticket of a resume is not spent by it (rule F1).
+func (e *Endpoint) refuseAuth(sa *SA, err error) {
+	n := wire.Notify{Type: wire.NotifyAuthenticationFailed}
+	if l, ok := err.(*LocalError); ok {
+		n.Type = l.Notify
+		if n.Type == wire.NotifyUnsupportedCriticalPayload {
+			n.Data = []byte{byte(e.msg.critical)}
+		}
+	}
+	e.event(sa, Event{Kind: EventRefused, Err: err})
+	w := e.compose(sa, wire.ExchangeIKEAuth, true, 1)
+	w.Notify(n)
+	e.sendSA(sa, e.protect(sa, 0))
+	e.discard(sa)
+}
+
+// idBody is an ID payload without its generic header; it lives in one of two
+// scratch buffers.
+func (e *Endpoint) idBody(t wire.IDType, data []byte, buf int) []byte {
+	b := append(e.scratch.ids[buf][:0], byte(t), 0, 0, 0)
+	b = append(b, data...)
+	e.scratch.ids[buf] = b
+	return b
+}
+
+// sameID compares an ID payload's body with type octet and data.
+func sameID(body, id []byte) bool {
+	return len(body) == 3+len(id) && len(id) > 0 && body[0] == id[0] && string(body[4:]) == string(id[1:])
+}
+
+func isID(body []byte, id wire.ID) bool {
+	return len(body) == 4+len(id.Data) && body[0] == byte(id.Type) && string(body[4:]) == string(id.Data)
+}

@@ -1,0 +1,170 @@
+package ike
+
+import (
+	"crypto/subtle"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"blackswan/internal/propose"
+	"blackswan/internal/window"
+	"blackswan/qcd"
+	"blackswan/spi"
+	"blackswan/ticket"
+	"blackswan/wire"
+)
+
+// Config is what an Endpoint is made from. It is read, never written; a
+// change is a Command.
+type Config struct {
+	Shard, Shards int // which of how many Endpoints share this node's SPIs
+
+	Connections []*Connection // in order of preference
+
+	Boot       spi.Boot
+	SPIKeys    []spi.Key
+	SPICurrent uint8
+	Ring       []ticket.Key    // empty: no tickets are granted or opened
+	QCD        qcd.Generations // used only when Tokens is set
+	Tokens     bool            // make and show QCD tokens (rule A9)
+	RollCall   RollCall
+
+	IKEPort, NATPort uint16 // our own ports, as peers see them without a NAT
+	ForceEncap       bool   // our NAT_DETECTION_SOURCE_IP never matches (rule G4)
+	CertReq          []byte // SHA-1 of our trust anchors' keys, concatenated (RFC 7296 3.7)
+
+	Limits Limits
+	Timers Timers
+	Clock  time.Time // latest wall time that an earlier run has seen (rule D11)
+	Doubt  bool      // the clock went back or leapt: no expiry NACK in the first 60 s (rule D11)
+	KeyLog bool      // emit EventKeys
+}
+
+// RollCall says to whom a restarted gateway shows tokens unasked (rules C).
+type RollCall uint8
+
+const (
+	RollCallOff  RollCall = iota // no table is written
+	RollCallOurs                 // peers that announced it by Vendor ID
+	RollCallAll                  // everybody; a peer that did not announce it gets one showing
+)
+
+// Limits bound what strangers can make an Endpoint hold. They are this
+// shard's share: totals divided by the number of shards.
+type Limits struct {
+	HalfOpen     int // half-open SAs of IKE_SA_INIT
+	CookieAt     int // half-open SAs above which IKE_SA_INIT needs a COOKIE; 0: always, negative: never
+	HalfResumes  int // half-open resumes above which every resume needs a COOKIE (rule E3)
+	SAs          int // established SAs
+	Questions    int // open questions of full handshakes (rule E7)
+	Tombstones   int // SPIs of dropped SAs that may still be answered with a token (rule A4)
+	Floors       int // lineages with a remembered floor (rule D5)
+	Reassemblies int // messages being put together from fragments
+	Queue        int // waiting first messages of classes 3 and 4, each (rule E5)
+}
+
+// Timers are the times of the machine.
+type Timers struct {
+	Retry       window.Backoff // of requests on an SA and of first messages
+	Liveness    window.Backoff // of liveness checks
+	HalfOpen    time.Duration  // life of a half-open IKE_SA_INIT
+	HalfResume  time.Duration  // life of a half-open resume (rule E3)
+	AuthSilence time.Duration  // a resumed IKE_AUTH without answer for so long: a new RESUME (rule E6)
+	NackWait    time.Duration  // a TICKET_NACK is believed after so long (rule E6)
+	RollCallAge time.Duration  // an entry last heard longer ago is not shown (rule C3)
+	CacheLife   time.Duration  // of a cached response
+	CrowdStep   time.Duration  // first step of the wait before a full handshake (rule E7)
+	CrowdCap    time.Duration  // its cap
+}
+
+// DefaultLimits are the totals of a node, for one shard.
+func DefaultLimits() Limits {
+	return Limits{
+		HalfOpen: 16384, CookieAt: 1024, HalfResumes: 131072, SAs: 1 << 20,
+		Questions: 256, Tombstones: 65536, Floors: 1 << 19, Reassemblies: 1024, Queue: 4096,
+	}
+}
+
+// DefaultTimers are the times of rules C, D and E and of RFC 7296 2.4.
+func DefaultTimers() Timers {
+	return Timers{
+		Retry:       window.Backoff{Initial: time.Second, Max: 16 * time.Second, Tries: 6},
+		Liveness:    window.Backoff{Initial: time.Second, Max: 8 * time.Second, Tries: 5},
+		HalfOpen:    30 * time.Second,
+		HalfResume:  10 * time.Second,
+		AuthSilence: 4 * time.Second,
+		NackWait:    time.Second,
+		RollCallAge: 10 * time.Minute,
+		CacheLife:   3 * time.Minute,
+		CrowdStep:   2 * time.Second,
+		CrowdCap:    time.Minute,
+	}
+}
+
+// AuthKind is how one side of a connection proves its identity.
+type AuthKind uint8
+
+const (
+	AuthPSK  AuthKind = iota + 1 // shared key, RFC 7296 2.15
+	AuthCert                     // signature with certificates, RFC 7427 and RFC 4754
+)
+
+// Secret is a shared key. It never prints itself.
+type Secret []byte
+
+// Format prints "redacted" whatever the verb.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("redacted")) }
+
+// Equal compares in constant time.
+func (s Secret) Equal(o Secret) bool { return subtle.ConstantTimeCompare(s, o) == 1 }
+
+// Side is one end of a connection.
+type Side struct {
+	ID   wire.ID // ours: exact; the peer's: exact, unless Pattern is set
+	Any  bool    // peer: every identity that can authenticate itself
+	Tail string  // peer: identity ends in this text, as "@example.org" of "*@example.org"
+	Auth AuthKind
+}
+
+// Matches reports whether the peer identity id fits this side.
+func (s *Side) Matches(id wire.ID) bool {
+	switch {
+	case s.Any:
+		return true
+	case s.Tail != "":
+		text := id.Type == wire.IDFQDN || id.Type == wire.IDRFC822Addr
+		return text && len(id.Data) > len(s.Tail) && string(id.Data[len(id.Data)-len(s.Tail):]) == s.Tail
+	}
+	return id.Type == s.ID.Type && string(id.Data) == string(s.ID.Data)
+}
+
+// Connection is one configured peer or group of peers. It is immutable; a
+// reload makes new ones.
+type Connection struct {
+	Name          string
+	Local, Remote Side
+	PSK           Secret
+	CertReq       []byte // SHA-1 of the anchors' keys that we accept for this peer
+	IKE           []propose.IKE
+	ESP           []propose.ESP
+
+	// Traffic selectors. Empty: dynamic, the peers' own addresses.
+	LocalTS, RemoteTS []wire.Selector
+
+	Gateway    netip.AddrPort // initiator: where to
+	GatewayNAT uint16         // initiator: the gateway's port for UDP encapsulation, normally 4500
+
+	Fragment  int           // largest IKE datagram in octets, IP and UDP headers not counted
+	DPD       time.Duration // silence after which the peer's liveness is checked; 0: only on hints
+	Reauth    time.Duration // responder: AUTH_LIFETIME; 0: none (RFC 4478)
+	Lifetime  time.Duration // of the IKE SA; bounds the ticket (RFC 5723 6.2)
+	Tickets   bool          // ask for (initiator) or grant (responder) tickets
+	Libreswan bool          // the short AUTH form and no COOKIE on resume (rules E2, F1)
+	Grant     ticket.Limits
+
+	// Recheck judges again what time can rot in a certificate: its dates, its
+	// revocation, the trust anchor (rule E8). Nil where there is none.
+	Recheck func(c *ticket.PeerCert, now int64) error
+	// Profile is the hash of the connection's authentication part (rule D12).
+	Profile [32]byte
+}

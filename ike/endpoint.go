@@ -1,0 +1,344 @@
+// Package ike is the IKEv2 machine (RFC 7296) with session resumption
+// (RFC 5723) and quick crash detection (RFC 6290). It is pure: bytes, time
+// and answers go in; bytes, questions, records and events come out. It has no
+// clock, no goroutine and no socket.
+//
+// Start reading at resume.go and crash.go. A packet's way: Endpoint.Packet,
+// then SA.protected or Endpoint.first, then the file of its exchange (init.go,
+// resume.go, auth.go, info.go).
+package ike
+
+import (
+	"hash/maphash"
+	"io"
+	"time"
+
+	"blackswan/internal/cookie"
+	"blackswan/internal/propose"
+	"blackswan/internal/suite"
+	"blackswan/qcd"
+	"blackswan/spi"
+	"blackswan/ticket"
+	"blackswan/wire"
+)
+
+// An Endpoint is one shard of a node: its SAs, tickets' floors and limits. It
+// is not for concurrent use. Every method but Next is an input; all outputs of
+// an input must be drained with Next before the following one.
+type Endpoint struct {
+	cfg   Config
+	rand  *blocks
+	began time.Time
+	now   int64 // ns since began
+	wall  int64 // Unix seconds, never before cfg.Clock (rule D11)
+
+	slots  []slot
+	free   []uint32
+	ours   map[wire.SPI]uint32 // our SPI -> slot
+	heap   []deadline
+	counts struct{ half, halfResumes, established, questions, pieces int }
+
+	asked     map[uint64]Handle // open questions
+	lastAsked uint64
+	admit     admission
+
+	ring     *ticket.Ring
+	ringRead int64 // when the ring was last read again for an unknown key
+	tokens   *qcd.Maker
+	limiter  *qcd.Limiter
+	sealer   *spi.Sealer
+	cookies  *cookie.Secret
+	floors   *ticket.Floors
+	barred   ticket.NotBefore
+	prfs     [3]*suite.PRF
+	box      suite.Box
+	offers   []propose.IKE // what any connection accepts
+
+	seed       maphash.Seed
+	first      firsts
+	lineages   map[[16]byte]uint32 // live SA of a lineage, slot+1
+	claims     map[[16]byte]uint32 // half-open resumes of a lineage, slot+1 of the newest
+	peers      map[uint64]uint32   // SAs by hash of the peer's identity, slot+1
+	children   map[uint32]uint32   // inbound ESP SPI -> slot
+	outbound   map[uint32]uint32   // outbound ESP SPI -> slot, for takers
+	tombs      tombstones
+	survivors  map[uint32]Survivor
+	plainESP   bucket
+	call       rollCall
+	tunnels    []*tunnel
+	freeHalves []*half
+
+	outs      []Output
+	drained   int
+	events    []Event
+	records   []Record
+	childs    []Child
+	arena     []byte // what Send points into
+	msg       message
+	w         wire.Writer
+	composed  []byte // what compose builds in
+	lastPiece uint16 // number of the fragment at hand
+	scratch   scratch
+	session   ticket.Session
+	Counters  Counters
+	Answered  [2]uint64 // INVALID_IKE_SPI without and with a token
+}
+
+type slot struct {
+	sa  *SA
+	use uint32
+}
+
+// New makes an Endpoint. Reading from rand must not fail; its octets are used
+// for SPIs, nonces, IVs and salts.
+func New(cfg *Config, rand io.Reader, now time.Time) (*Endpoint, error) {
+	e := &Endpoint{
+		cfg: *cfg, rand: &blocks{from: rand}, began: now, seed: maphash.MakeSeed(),
+		ours: map[wire.SPI]uint32{}, asked: map[uint64]Handle{}, lineages: map[[16]byte]uint32{},
+		claims: map[[16]byte]uint32{}, peers: map[uint64]uint32{}, children: map[uint32]uint32{}, outbound: map[uint32]uint32{},
+	}
+	e.first.dups = map[uint64]duplicate{}
+	e.tombs.max = cfg.Limits.Tombstones
+	e.call.byShown = map[wire.SPIs]int{}
+	e.at(now)
+	e.ringRead = -int64(time.Hour)
+	var err error
+	if e.ring, err = ticket.NewRing(cfg.Ring); err != nil {
+		return nil, err
+	}
+	if e.sealer, err = spi.New(cfg.SPIKeys, cfg.SPICurrent, cfg.Boot.Node, cfg.Boot.Epoch, uint8(cfg.Shard)); err != nil {
+		return nil, err
+	}
+	if cfg.Tokens {
+		e.tokens = qcd.NewMaker(cfg.QCD)
+	}
+	e.limiter = qcd.NewLimiter(e.rand).Divide(max(cfg.Shards, 1))
+	e.cookies = cookie.New(e.rand, e.now)
+	e.floors = ticket.NewFloors(cfg.Limits.Floors)
+	for i, id := range [...]wire.TransformID{wire.PRFHMACSHA256, wire.PRFHMACSHA384, wire.PRFHMACSHA512} {
+		if e.prfs[i], err = suite.NewPRF(id); err != nil {
+			return nil, err
+		}
+	}
+	e.setConnections(cfg.Connections)
+	e.admit.limit = cfg.Limits.Questions
+	return e, nil
+}
+
+func (e *Endpoint) setConnections(conns []*Connection) {
+	e.cfg.Connections = conns
+	e.offers = e.offers[:0]
+	for _, c := range conns {
+		e.offers = append(e.offers, c.IKE...)
+	}
+}
+
+// at begins an input: the outputs of the last one end here.
+func (e *Endpoint) at(now time.Time) {
+	e.now = int64(now.Sub(e.began)) + 1 // 0 is never
+	e.wall = max(now.Unix(), e.cfg.Clock.Unix())
+	e.outs, e.drained = e.outs[:0], 0
+	e.events, e.records, e.childs = e.events[:0], e.records[:0], e.childs[:0]
+	e.arena = e.arena[:0]
+}
+
+// Packet takes one IKE datagram. p.Data is borrowed for the call, and is
+// decrypted in place.
+func (e *Endpoint) Packet(now time.Time, p Packet) {
+	e.at(now)
+	h, ok := e.header(p)
+	if !ok {
+		return
+	}
+	if h.SPIr == 0 && h.Flags&wire.FlagInitiator != 0 && h.Flags&wire.FlagResponse == 0 {
+		e.firstMessage(p, h)
+		return
+	}
+	ours := ourSPI(h)
+	if shard := e.shardOf(ours); shard != e.cfg.Shard {
+		e.put(Output{Kind: OutputForward, Shard: shard, Packet: p})
+		return
+	}
+	sa := e.bySPI(ours)
+	switch {
+	case sa == nil:
+		e.noSA(p, h)
+	case h.Flags&wire.FlagInitiator != 0 == sa.Original:
+		e.drop(DropFlags)
+	case h.NextPayload == wire.PayloadSK || h.NextPayload == wire.PayloadSKF:
+		e.protected(sa, p, h)
+	case sa.state == stateInit && h.Flags&wire.FlagResponse != 0:
+		e.firstAnswer(sa, p, h)
+	default:
+		e.clear(sa, p, h)
+	}
+}
+
+// header checks what can be checked without an SA: length, version, flags.
+func (e *Endpoint) header(p Packet) (wire.Header, bool) {
+	h, err := wire.ParseHeader(p.Data)
+	switch {
+	case err != nil || !h.Fits(len(p.Data)):
+		e.drop(DropShort)
+	case h.Version>>4 != wire.Version>>4:
+		// RFC 7296 2.5: a notice of the highest version would be answered
+		// outside an SA; rule A1 does not name it, so silence.
+		e.drop(DropVersion)
+	case h.SPIi == 0:
+		e.drop(DropFlags)
+	default:
+		return h, true
+	}
+	return h, false
+}
+
+// ourSPI is the SPI of ours in a message from a peer: the initiator's, unless
+// the peer is the original initiator.
+func ourSPI(h wire.Header) wire.SPI {
+	if h.Flags&wire.FlagInitiator != 0 {
+		return h.SPIr
+	}
+	return h.SPIi
+}
+
+func (e *Endpoint) shardOf(s wire.SPI) int {
+	return int(spi.ShardOf(uint64(s))) % max(e.cfg.Shards, 1)
+}
+
+func (e *Endpoint) bySPI(s wire.SPI) *SA {
+	if i, ok := e.ours[s]; ok {
+		return e.slots[i].sa
+	}
+	return nil
+}
+
+// SA returns the SA that h names, or nil.
+func (e *Endpoint) sa(h Handle) *SA {
+	i := h.Slot()
+	if i < 0 || i >= len(e.slots) || e.slots[i].sa == nil || e.slots[i].use != uint32(h>>32) {
+		return nil
+	}
+	return e.slots[i].sa
+}
+
+// newSA gives an SA a slot and an SPI of ours. It returns nil when a limit is
+// reached or the SPI counter is full.
+func (e *Endpoint) newSA(original bool) *SA {
+	own, ok := e.newSPI()
+	if !ok {
+		return nil
+	}
+	sa := &SA{Original: original, Client: original, gen: e.generation()}
+	if n := len(e.free); n > 0 {
+		sa.slot, e.free = e.free[n-1], e.free[:n-1]
+	} else {
+		sa.slot = uint32(len(e.slots))
+		e.slots = append(e.slots, slot{})
+	}
+	s := &e.slots[sa.slot]
+	s.use++
+	s.sa, sa.use = sa, s.use
+	if original {
+		sa.spi.I = own
+	} else {
+		sa.spi.R = own
+	}
+	e.ours[own] = sa.slot
+	return sa
+}
+
+// newSPI makes a sealed SPI that no live SA has (rule B1).
+func (e *Endpoint) newSPI() (wire.SPI, bool) {
+	for {
+		s, err := e.sealer.Next(e.generation())
+		if err != nil {
+			e.event(nil, Event{Kind: EventCounterFull, Err: err})
+			return 0, false
+		}
+		if _, live := e.ours[wire.SPI(s)]; s != 0 && !live {
+			return wire.SPI(s), true
+		}
+	}
+}
+
+func (e *Endpoint) generation() uint8 {
+	if e.tokens == nil {
+		return 0
+	}
+	return e.cfg.QCD.Current
+}
+
+// drop counts an input that changed nothing.
+func (e *Endpoint) drop(r Reason) { e.Counters[r]++ }
+
+// Answer takes the reply to a Question.
+func (e *Endpoint) Answer(now time.Time, a Answer) {
+	e.at(now)
+	h, ok := e.asked[a.ID]
+	if !ok {
+		e.drop(DropStale)
+		return
+	}
+	delete(e.asked, a.ID)
+	sa := e.sa(h)
+	if sa == nil || sa.half == nil || sa.half.question != a.ID {
+		e.drop(DropStale)
+		return
+	}
+	sa.half.question = 0
+	switch sa.state {
+	case stateHalf:
+		e.initAgreed(sa, &a)
+	case stateProving:
+		e.provingAnswer(sa, &a)
+	case stateInit:
+		e.initiatorAnswer(sa, &a)
+	case stateAuth:
+		e.authAnswer(sa, &a)
+	}
+}
+
+// ask puts a Question whose answer belongs to sa.
+func (e *Endpoint) ask(sa *SA, q Question) {
+	e.lastAsked++
+	q.ID, q.Conn, q.Asked = e.lastAsked, sa.conn, time.Duration(e.now)
+	e.asked[q.ID] = sa.handle()
+	sa.half.question = q.ID
+	e.put(Output{Kind: OutputAsk, SA: sa.handle(), Question: &q})
+}
+
+// Deadline is when Advance must be called at the latest.
+func (e *Endpoint) Deadline() (time.Time, bool) {
+	if e.first.waiting() || e.call.due(e.now) {
+		return e.began.Add(time.Duration(e.now)), true
+	}
+	due := e.call.next()
+	if len(e.heap) > 0 {
+		due = sooner(due, e.heap[0].at)
+	}
+	if due == 0 {
+		return time.Time{}, false
+	}
+	return e.began.Add(time.Duration(due)), true
+}
+
+// Advance does what is due: at most 64 SAs, 64 first messages and 64 lines of
+// the roll call a call; Deadline stays due when there is more.
+func (e *Endpoint) Advance(now time.Time) {
+	e.at(now)
+	for n := 0; n < 64 && len(e.heap) > 0 && e.heap[0].at <= e.now; n++ {
+		d := e.popDeadline()
+		if sa := e.slots[d.slot].sa; sa != nil && e.slots[d.slot].use == d.use && sa.due == d.at {
+			sa.due = 0
+			e.tick(sa)
+			e.schedule(sa)
+		}
+	}
+	for _, t := range e.tunnels {
+		e.tunnelTick(t)
+	}
+	e.first.expire(e.now)
+	e.serveQueues(64)
+	e.showRollCall(64)
+	e.floors.Expire(e.wall, 64)
+}

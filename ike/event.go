@@ -1,0 +1,159 @@
+package ike
+
+import (
+	"net/netip"
+
+	"blackswan/internal/propose"
+	"blackswan/internal/suite"
+	"blackswan/wire"
+)
+
+// Handle names an SA of this Endpoint: a slot and how often it was used. The
+// zero Handle names none.
+type Handle uint64
+
+// Slot is the SA's place in the Endpoint's table; pages of the store use it.
+func (h Handle) Slot() int { return int(uint32(h)) - 1 }
+
+// Packet is one IKE datagram. Marker tells that it came, or must go, with the
+// non-ESP marker of RFC 3948 2.2 before it; Data never contains the marker.
+type Packet struct {
+	Local, Remote netip.AddrPort
+	Marker        bool
+	Data          []byte
+}
+
+// OutputKind says which field of an Output counts.
+type OutputKind uint8
+
+const (
+	OutputSend    OutputKind = iota + 1 // Packet
+	OutputAsk                           // Question
+	OutputInstall                       // Child
+	OutputRemove                        // Child: only its SPIs are set
+	OutputRecord                        // Record
+	OutputForward                       // Packet belongs to Endpoint number Shard
+	OutputEvent                         // Event
+)
+
+// Output is one effect of an input. Its pointers and all slices behind them,
+// but for those of a Question, live until the next input.
+type Output struct {
+	Kind     OutputKind
+	SA       Handle
+	Shard    int
+	Packet   Packet
+	Question *Question
+	Child    *Child
+	Record   *Record
+	Event    *Event
+}
+
+// Child is a Child SA as the data plane is told of it.
+type Child struct {
+	Connection        string
+	SPIIn, SPIOut     uint32
+	Suite             propose.ESPSuite
+	EncrIn, IntegIn   []byte // keys of the inbound direction
+	EncrOut, IntegOut []byte
+	LocalTS, RemoteTS []wire.Selector
+	Local, Remote     netip.AddrPort
+	Encap             bool // UDP encapsulation, RFC 3948
+	Resumed           bool
+}
+
+// RecordKind says what a Record keeps.
+type RecordKind uint8
+
+const (
+	RecordRollCall     RecordKind = iota + 1 // Entry at slot (rule C2)
+	RecordRollCallGone                       // nothing at slot any more
+	RecordFloor                              // Lineage, Floor, Until (rule D5)
+	RecordChild                              // ESP SPI -> IKE SPIs, at slot (RFC 6290 8.2)
+	RecordChildGone
+	RecordTicket     // client: keep Ticket and Session for Connection (rule D12)
+	RecordTicketGone // client: wipe the entry of Connection
+)
+
+// Record is something the store must keep. Durable: what follows for the same
+// SA may leave only after the commit.
+type Record struct {
+	Kind    RecordKind
+	Durable bool
+	Slot    int
+	Entry   Entry
+	Lineage [16]byte
+	Floor   uint32
+	Until   int64 // Unix seconds: the record may be forgotten
+	ESPSPI  uint32
+
+	Connection *Connection
+	Ticket     []byte
+	Session    []byte // encoded ticket.Session, the client's side
+	Expires    int64  // Unix seconds
+}
+
+// Entry is one line of the roll call (rule C2).
+type Entry struct {
+	SPIs          wire.SPIs
+	Original      bool // we were the original initiator of this SA
+	Ours          bool // the peer announced the roll call
+	Generation    uint8
+	Local, Remote netip.AddrPort
+	Marker        bool
+	Heard         int64 // Unix seconds
+}
+
+// EventKind says what happened.
+type EventKind uint8
+
+const (
+	EventEstablished    EventKind = iota + 1 // Resumed tells how
+	EventConfirmed                           // a resumed SA was used by the peer (rule D7)
+	EventDown                                // Reason tells why
+	EventDetected                            // the peer lost this SA; By tells how we learned
+	EventResuming                            // a RESUME leaves
+	EventFallback                            // a full handshake begins although there was a ticket
+	EventFailed                              // an attempt of ours ended; Err
+	EventChildFailed                         // the IKE SA stays without a Child SA; Err
+	EventTicket                              // a ticket was granted or received
+	EventRefused                             // a peer's request was refused; Err
+	EventInitialContact                      // tell the other Endpoints: CommandInitialContact with Identity
+	EventNotBefore                           // reserved for the other Endpoints: CommandNotBefore
+	EventKeys                                // Config.KeyLog: keys of a new SA
+	EventTokensOff                           // tokens were turned off (rule A9); Err
+	EventCounterFull                         // SPI counter used up: make a new epoch durable, then CommandEpoch
+	EventClose                               // the peer deleted the SA
+)
+
+// By tells how a crash was detected.
+type By uint8
+
+const (
+	ByNothing By = iota
+	ByRollCall
+	ByQCDReply
+	ByESPReply
+	ByTimeout
+)
+
+func (b By) String() string {
+	return [...]string{"nothing", "roll_call", "qcd_reply", "esp_reply", "timeout"}[b]
+}
+
+// Event is told to the logs, the status page and the owner of the program.
+type Event struct {
+	Kind       EventKind
+	SPIs       wire.SPIs
+	Connection *Connection
+	Identity   []byte // the peer's identity: type octet and data
+	Remote     netip.AddrPort
+	Resumed    bool
+	By         By
+	Reason     string
+	Err        error
+
+	// EventKeys
+	Suite          suite.Suite
+	EI, ER, AI, AR []byte
+}

@@ -1,0 +1,297 @@
+package ike
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"blackswan/wire"
+)
+
+// First messages: IKE_SA_INIT and IKE_SESSION_RESUME requests. Whoever sends
+// one has shown nothing yet, so here are the duplicates (rule E4), the COOKIE
+// (RFC 7296 2.6) and the classes of service (rule E5).
+
+// firsts remembers answered first messages and queues those of low class.
+type firsts struct {
+	dups            map[uint64]duplicate
+	order           []aged // dups by age
+	proved, strange queue
+	turn            int
+}
+
+// duplicate is one answered first message: equality is the hash of the whole.
+type duplicate struct {
+	sum uint64
+	sa  Handle
+}
+
+type aged struct {
+	key uint64
+	at  int64 // forgotten
+}
+
+// waitingFirst is a first message of class 3 or 4; Data is its own copy.
+type waitingFirst struct {
+	p      Packet
+	proved bool
+}
+
+// queue is bounded, and fair by source prefix: no prefix holds more than a
+// quarter of it.
+type queue struct {
+	items []waitingFirst
+	head  int
+	from  map[netip.Prefix]int
+}
+
+func (q *queue) len() int { return len(q.items) - q.head }
+
+func (q *queue) push(w waitingFirst, limit int) bool {
+	pre := prefix(w.p.Remote.Addr())
+	if q.len() >= limit || q.from[pre] >= max(limit/4, 1) {
+		return false
+	}
+	if q.from == nil {
+		q.from = map[netip.Prefix]int{}
+	}
+	q.from[pre]++
+	q.items = append(q.items, w)
+	return true
+}
+
+func (q *queue) pop() (waitingFirst, bool) {
+	if q.len() == 0 {
+		return waitingFirst{}, false
+	}
+	w := q.items[q.head]
+	q.items[q.head] = waitingFirst{}
+	q.head++
+	if q.head == len(q.items) {
+		q.items, q.head = q.items[:0], 0
+	}
+	pre := prefix(w.p.Remote.Addr())
+	if q.from[pre]--; q.from[pre] == 0 {
+		delete(q.from, pre)
+	}
+	return w, true
+}
+
+// prefix is what one customer of an address registry usually holds.
+func prefix(a netip.Addr) netip.Prefix {
+	bits := 24
+	if a.Is6() && !a.Is4In6() {
+		bits = 56
+	}
+	p, _ := a.Unmap().Prefix(bits)
+	return p
+}
+
+func (f *firsts) waiting() bool { return f.proved.len()+f.strange.len() > 0 }
+
+func (f *firsts) remember(key uint64, d duplicate, until int64) {
+	f.dups[key] = d
+	f.order = append(f.order, aged{key, until})
+}
+
+func (f *firsts) expire(now int64) {
+	n := 0
+	for n < len(f.order) && f.order[n].at <= now {
+		delete(f.dups, f.order[n].key)
+		n++
+	}
+	if n > 0 {
+		f.order = append(f.order[:0], f.order[n:]...)
+	}
+}
+
+// firstMessage takes a request that is addressed to no SA.
+func (e *Endpoint) firstMessage(p Packet, h wire.Header) {
+	resume := h.Exchange == wire.ExchangeSessionResume
+	if !resume && h.Exchange != wire.ExchangeIKESAInit || h.MessageID != 0 {
+		e.drop(DropFlags)
+		return
+	}
+	if !e.usable(p) {
+		e.drop(DropSelf)
+		return
+	}
+	r := initRequest
+	if resume {
+		r = resumeRequest
+	}
+	if err := e.msg.sort(r, h.NextPayload, p.Data[wire.HeaderLen:]); err != nil {
+		e.refuseFirst(p, h, err)
+		return
+	}
+	ni, err := wire.ParseNonce(e.msg.nonce)
+	if err != nil {
+		e.drop(DropMalformed)
+		return
+	}
+	key := e.duplicateKey(h.SPIi, p.Remote, ni)
+	if d, ok := e.first.dups[key]; ok && d.sum == e.hash(p.Data) {
+		e.repeatFirst(p, d)
+		return
+	}
+	proved := e.cookieShown(p, h, ni)
+	if resume {
+		if e.resumeFast(p, h, key, proved) {
+			return
+		}
+	} else if !proved && e.cookieDue() {
+		e.sendCookie(p, h, ni)
+		return
+	}
+	e.enqueue(p, proved)
+}
+
+// usable refuses what could only make a loop or a reflection.
+func (e *Endpoint) usable(p Packet) bool {
+	a := p.Remote.Addr()
+	return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() && p.Remote.Port() != 0 && p.Remote != p.Local
+}
+
+// refuseFirst answers what RFC 7296 2.5 names: an unknown critical payload.
+func (e *Endpoint) refuseFirst(p Packet, h wire.Header, err error) {
+	if err != errCritical {
+		e.drop(DropMalformed)
+		return
+	}
+	e.replyNotify(p, h, wire.Notify{Type: wire.NotifyUnsupportedCriticalPayload, Data: []byte{byte(e.msg.critical)}})
+}
+
+func (e *Endpoint) duplicateKey(spii wire.SPI, from netip.AddrPort, ni []byte) uint64 {
+	b := binary.BigEndian.AppendUint64(e.scratch.key[:0], uint64(spii))
+	a := from.Addr().As16()
+	b = append(b, a[:]...)
+	b = binary.BigEndian.AppendUint16(b, from.Port())
+	b = append(b, ni...)
+	e.scratch.key = b
+	return e.hash(b)
+}
+
+// repeatFirst repeats a positive answer that made half-open state: 4 a second,
+// 32 in all. Once IKE_AUTH came, the old request is ignored (RFC 7296 2.1).
+func (e *Endpoint) repeatFirst(p Packet, d duplicate) {
+	sa := e.sa(d.sa)
+	if sa == nil || sa.state != stateHalf || len(sa.resp) == 0 {
+		e.drop(DropRepeat)
+		return
+	}
+	if hf := sa.half; hf.repeats >= 32 || e.now-hf.lastRepeat < 250e6 {
+		e.drop(DropLimited)
+	} else {
+		hf.repeats++
+		hf.lastRepeat = e.now
+		e.reply(p, sa.resp)
+	}
+}
+
+// cookieShown reports whether the message shows a COOKIE of ours that is right
+// for it. A wrong one counts as absent (rule E2).
+func (e *Endpoint) cookieShown(p Packet, h wire.Header, ni []byte) bool {
+	n, ok := e.msg.note(wire.NotifyCookie)
+	return ok && e.cookies.Check(e.now, n.Data, ni, p.Remote.Addr(), uint64(h.SPIi), e.ticketShown())
+}
+
+// ticketShown is the ticket of the message at hand: a COOKIE is bound to it.
+func (e *Endpoint) ticketShown() []byte {
+	n, _ := e.msg.note(wire.NotifyTicketOpaque)
+	return n.Data
+}
+
+func (e *Endpoint) cookieDue() bool {
+	at := e.cfg.Limits.CookieAt
+	return at >= 0 && e.counts.half >= at
+}
+
+// sendCookie asks for a COOKIE and forgets the request (RFC 7296 2.6).
+func (e *Endpoint) sendCookie(p Packet, h wire.Header, ni []byte) {
+	e.drop(DropCookie)
+	var b [64]byte
+	e.replyNotify(p, h, wire.Notify{Type: wire.NotifyCookie, Data: e.cookies.Make(b[:0], e.now, ni, p.Remote.Addr(), uint64(h.SPIi), e.ticketShown())})
+}
+
+// replyNotify answers a first message with one notify, in clear, statelessly.
+func (e *Endpoint) replyNotify(p Packet, h wire.Header, n wire.Notify) {
+	at := len(e.arena)
+	w := wire.NewWriter(e.arena, wire.Header{SPIi: h.SPIi, SPIr: h.SPIr, Version: wire.Version, Exchange: h.Exchange, Flags: wire.FlagResponse, MessageID: h.MessageID})
+	w.Notify(n)
+	w.Finish()
+	e.arena = w.Buf
+	e.reply(p, e.arena[at:])
+}
+
+// enqueue puts a first message of class 3 or 4 in its queue. They are served
+// by Advance, after everything of class 1 and 2.
+func (e *Endpoint) enqueue(p Packet, proved bool) {
+	p.Data = append([]byte(nil), p.Data...)
+	q := &e.first.strange
+	if proved {
+		q = &e.first.proved
+	}
+	if !q.push(waitingFirst{p, proved}, e.cfg.Limits.Queue) {
+		e.drop(DropFull)
+	}
+}
+
+// serveQueues serves class 3 and 4 two to one; an idle share passes down.
+func (e *Endpoint) serveQueues(n int) {
+	for ; n > 0 && e.first.waiting(); n-- {
+		if !e.admit.open(e.counts.questions) {
+			return
+		}
+		first, second := &e.first.proved, &e.first.strange
+		if e.first.turn = (e.first.turn + 1) % 3; e.first.turn == 0 {
+			first, second = second, first
+		}
+		w, ok := first.pop()
+		if !ok {
+			w, _ = second.pop()
+		}
+		e.serveFirst(w)
+	}
+}
+
+// serveFirst takes a queued message up again.
+func (e *Endpoint) serveFirst(w waitingFirst) {
+	h, _ := wire.ParseHeader(w.p.Data)
+	r := initRequest
+	if h.Exchange == wire.ExchangeSessionResume {
+		r = resumeRequest
+	}
+	if err := e.msg.sort(r, h.NextPayload, w.p.Data[wire.HeaderLen:]); err != nil {
+		e.drop(DropMalformed)
+		return
+	}
+	ni, _ := wire.ParseNonce(e.msg.nonce)
+	key := e.duplicateKey(h.SPIi, w.p.Remote, ni)
+	if d, ok := e.first.dups[key]; ok && d.sum == e.hash(w.p.Data) {
+		e.repeatFirst(w.p, d)
+		return
+	}
+	if h.Exchange == wire.ExchangeSessionResume {
+		e.resumeRefusal(w.p, h)
+		return
+	}
+	e.initRequest(w.p, h, key, ni)
+}
+
+// admission bounds the open questions of full handshakes by how long their
+// answers take (rule E7): the limit halves when an answer took over a second
+// and grows again by one with each quick one. Excess is met by silence.
+type admission struct {
+	limit, most int
+}
+
+func (a *admission) open(questions int) bool { return questions < max(a.limit, 1) }
+
+func (a *admission) answered(took int64) {
+	a.most = max(a.most, a.limit)
+	switch {
+	case took > 1e9:
+		a.limit = max(a.limit/2, 2)
+	case a.limit < a.most:
+		a.limit++
+	}
+}

@@ -1,0 +1,277 @@
+package ike
+
+import (
+	"encoding/binary"
+
+	"blackswan/qcd"
+	"blackswan/ticket"
+	"blackswan/wire"
+)
+
+// INFORMATIONAL, RFC 7296 1.4, in both directions, and the clean refusal of
+// CREATE_CHILD_SA.
+
+// requestKind is what a request of ours is about.
+type requestKind uint8
+
+const (
+	requestNone    requestKind = iota
+	requestFirst               // IKE_SA_INIT, IKE_SESSION_RESUME
+	requestAuth                // IKE_AUTH
+	requestEmpty               // liveness, or the confirmation of rule D7
+	requestDelete              // of the IKE SA
+	requestTicket              // TICKET_REQUEST (RFC 5723 4.1)
+	requestToken               // a new QCD_TOKEN for the peer (RFC 6290 4.4)
+	requestRelease             // DELETE of the Child SA
+)
+
+// paddedLiveness is the size to which an AEAD liveness request is padded, so
+// that the answer with a token is never larger than its cause (rule A3).
+const paddedLiveness = 80
+
+// request sends a request of that kind, or queues it behind the open one.
+func (e *Endpoint) request(sa *SA, kind requestKind) {
+	if sa.state != stateEstablished && !(sa.state == stateDeleting && kind == requestDelete) {
+		return
+	}
+	c := e.chill(sa)
+	if c.open.kind != requestNone {
+		for _, k := range append(c.waiting, c.open.kind) {
+			if k == kind {
+				return
+			}
+		}
+		c.waiting = append(c.waiting, kind)
+		return
+	}
+	id, ok := sa.sent.Open()
+	if !ok { // Message IDs are used up: RFC 7296 2.2
+		e.down(sa, "message ids used up", true)
+		return
+	}
+	w := e.compose(sa, wire.ExchangeInformational, false, id)
+	atLeast := 0
+	switch kind {
+	case requestEmpty:
+		atLeast = paddedLiveness
+	case requestDelete:
+		w.Delete(wire.Delete{Protocol: wire.ProtocolIKE})
+	case requestRelease:
+		var b [4]byte
+		binary.BigEndian.PutUint32(b[:], sa.child.in)
+		w.Delete(wire.Delete{Protocol: wire.ProtocolESP, SPISize: 4, SPIs: b[:]})
+		e.removeChild(sa)
+	case requestTicket:
+		w.Notify(wire.Notify{Type: wire.NotifyTicketRequest}) //rfc:5723-4.1-2
+	case requestToken:
+		e.addToken(w, sa)
+	}
+	c.open = exchange{kind: kind, id: id, msgs: append([]byte(nil), e.protect(sa, atLeast)...), at: e.now + int64(e.backoff(kind).Delay(0, e.random()))}
+	e.sendSA(sa, c.open.msgs)
+	e.schedule(sa)
+}
+
+// response takes a response to our open request.
+func (e *Endpoint) response(sa *SA, p Packet, h wire.Header) {
+	c := sa.cold
+	if c == nil || c.open.kind == requestNone || c.open.kind == requestFirst || c.open.id != h.MessageID {
+		e.drop(DropMessageID)
+		return
+	}
+	auth := c.open.kind == requestAuth
+	if auth != (h.Exchange == wire.ExchangeIKEAuth) || auth != (sa.state == stateAuth) {
+		e.drop(DropState)
+		return
+	}
+	first, plain, done := e.unprotect(sa, p.Data, h)
+	if !done {
+		return
+	}
+	if auth {
+		e.authResponse(sa, p, first, plain)
+		return
+	}
+	e.hear(sa)
+	kind := c.open.kind
+	c.open = exchange{}
+	sa.sent.Close()
+	if err := e.msg.sort(informational, first, plain); err != nil {
+		e.drop(DropMalformed)
+		return
+	}
+	switch kind {
+	case requestDelete:
+		e.down(sa, "deleted by us", false)
+		return
+	case requestTicket:
+		e.takeTicket(sa)
+	}
+	e.nextRequest(sa)
+}
+
+// nextRequest opens what waited behind the answered request.
+func (e *Endpoint) nextRequest(sa *SA) {
+	if c := sa.cold; c != nil && len(c.waiting) > 0 {
+		kind := c.waiting[0]
+		c.waiting = c.waiting[1:]
+		e.request(sa, kind)
+	}
+	e.thaw(sa)
+	e.schedule(sa)
+}
+
+// request37 takes a fresh INFORMATIONAL or CREATE_CHILD_SA request.
+func (e *Endpoint) request37(sa *SA, h wire.Header, first wire.PayloadType, plain []byte) {
+	r := informational
+	if h.Exchange == wire.ExchangeCreateChildSA {
+		r = createChild
+	}
+	err := e.msg.sort(r, first, plain)
+	if err == nil && sa.confirm {
+		e.confirmed(sa)
+	}
+	switch {
+	case err != nil:
+		e.respondNotify(sa, h, syntaxNotify(err, &e.msg))
+	case h.Exchange == wire.ExchangeCreateChildSA:
+		// Neither kind of rekey is made yet: say so, and keep what there is.
+		e.respondNotify(sa, h, wire.Notify{Type: wire.NotifyNoAdditionalSAs})
+	case h.Exchange == wire.ExchangeInformational:
+		e.informed(sa, h)
+	default:
+		e.respondNotify(sa, h, wire.Notify{Type: wire.NotifyInvalidSyntax})
+	}
+}
+
+func syntaxNotify(err error, m *message) wire.Notify {
+	if err == errCritical {
+		return wire.Notify{Type: wire.NotifyUnsupportedCriticalPayload, Data: []byte{byte(m.critical)}}
+	}
+	return wire.Notify{Type: wire.NotifyInvalidSyntax}
+}
+
+// informed answers an INFORMATIONAL request.
+func (e *Endpoint) informed(sa *SA, h wire.Header) {
+	m := &e.msg
+	if e.deleted(sa, h) {
+		return
+	}
+	if n, ok := m.failure(); ok && n == wire.NotifyAuthenticationFailed { // RFC 7296 2.21.2
+		e.down(sa, "the peer refused us", true)
+		return
+	}
+	e.takeTokens(sa)
+	w := e.compose(sa, wire.ExchangeInformational, true, h.MessageID)
+	e.releaseChildren(w, sa)
+	if m.has(wire.NotifyTicketRequest) {
+		e.addTicket(w, sa)
+	}
+	e.respond(sa, e.protect(sa, 0))
+}
+
+// deleted ends sa when the request deletes the IKE SA (RFC 7296 1.4.1): the
+// floor is durable before the answer leaves, and the client's ticket dies.
+func (e *Endpoint) deleted(sa *SA, h wire.Header) bool {
+	for _, b := range e.msg.deletes[:e.msg.nDeletes] {
+		d, err := wire.ParseDelete(b)
+		if err != nil || d.Protocol != wire.ProtocolIKE {
+			continue
+		}
+		e.compose(sa, wire.ExchangeInformational, true, h.MessageID)
+		msg := e.protect(sa, 0)
+		if !sa.Client {
+			e.raise(sa, ticket.Revoked, true) //rfc:5723-6.2-2
+		}
+		t := sa.tun
+		if t != nil {
+			e.forgetTicket(t) //rfc:5723-6.2-1
+		}
+		e.sendSA(sa, msg)
+		e.down(sa, "deleted by the peer", false)
+		if t != nil {
+			t.sa = 0
+			e.crowd(t)
+		}
+		return true
+	}
+	return false
+}
+
+// releaseChildren answers DELETE of Child SAs with our halves of the pairs.
+func (e *Endpoint) releaseChildren(w *wire.Writer, sa *SA) {
+	for _, b := range e.msg.deletes[:e.msg.nDeletes] {
+		d, err := wire.ParseDelete(b)
+		if err != nil || d.Protocol != wire.ProtocolESP {
+			continue
+		}
+		for i := range d.Count() {
+			if !sa.child.up || d.SPI32(i) != sa.child.out {
+				continue
+			}
+			var own [4]byte
+			binary.BigEndian.PutUint32(own[:], sa.child.in)
+			w.Delete(wire.Delete{Protocol: wire.ProtocolESP, SPISize: 4, SPIs: own[:]})
+			e.removeChild(sa)
+			e.event(sa, Event{Kind: EventChildFailed, Err: errReleased})
+		}
+	}
+}
+
+func (e *Endpoint) respondNotify(sa *SA, h wire.Header, n wire.Notify) {
+	w := e.compose(sa, h.Exchange, true, h.MessageID)
+	w.Notify(n)
+	e.respond(sa, e.protect(sa, 0))
+}
+
+// respond sends a response and keeps it for copies of the request.
+func (e *Endpoint) respond(sa *SA, msgs []byte) {
+	if cap(sa.resp) < len(msgs) || cap(sa.resp) > 2*len(msgs) {
+		sa.resp = make([]byte, 0, len(msgs))
+	}
+	sa.resp = append(sa.resp[:0], msgs...)
+	sa.respSum = sa.reqSum
+	sa.recv.Done()
+	sa.cacheAt = e.now + int64(e.cfg.Timers.CacheLife)
+	e.sendSA(sa, msgs)
+	e.thaw(sa)
+	e.schedule(sa)
+}
+
+// deleteSA says DELETE; the SA ends when it is answered, or when nobody does.
+func (e *Endpoint) deleteSA(sa *SA) {
+	if sa.state != stateEstablished {
+		e.discard(sa)
+		return
+	}
+	if !sa.Client {
+		e.raise(sa, ticket.Revoked, true)
+	}
+	if sa.tun != nil {
+		e.forgetTicket(sa.tun)
+	}
+	e.request(sa, requestDelete)
+	sa.state = stateDeleting
+}
+
+// addToken gives the peer the token of this SA (RFC 6290 4.1).
+func (e *Endpoint) addToken(w *wire.Writer, sa *SA) {
+	if e.tokens == nil {
+		return
+	}
+	if tok, ok := e.tokens.Token(e.scratch.token[:0], sa.gen, uint64(sa.spi.I), uint64(sa.spi.R)); ok {
+		w.Notify(wire.Notify{Protocol: wire.ProtocolIKE, Type: wire.NotifyQCDToken, Data: tok}) //rfc:6290-4.1-1
+	}
+}
+
+// takeTokens stores the peer's token with the SA: at most two, the newest
+// first (RFC 6290 3, rule A6).
+func (e *Endpoint) takeTokens(sa *SA) {
+	for _, n := range e.msg.notes[:e.msg.nNotes] {
+		if n.Type != wire.NotifyQCDToken {
+			continue
+		}
+		if d, ok := qcd.DigestOf(n.Data); ok && d != sa.tokens[0] {
+			sa.tokens[1], sa.tokens[0] = sa.tokens[0], d //rfc:6290-3-2
+		}
+	}
+}

@@ -1,0 +1,200 @@
+package ike
+
+import (
+	"encoding/binary"
+
+	"blackswan/internal/natt"
+	"blackswan/internal/propose"
+	"blackswan/wire"
+)
+
+// IKE_SA_INIT, RFC 7296 1.2: the responder's half here, the initiator's in
+// initiator.go.
+
+const nonceLen = 32 // of ours; RFC 7296 2.10 wants half the PRF's key, at least 16
+
+// initRequest answers an IKE_SA_INIT request that has passed the COOKIE.
+func (e *Endpoint) initRequest(p Packet, h wire.Header, key uint64, ni []byte) {
+	if e.counts.half >= e.cfg.Limits.HalfOpen {
+		e.drop(DropFull)
+		return
+	}
+	sa, err := wire.ParseSA(e.msg.sa)
+	ke, kerr := wire.ParseKE(e.msg.ke)
+	if err != nil || kerr != nil {
+		e.drop(DropMalformed)
+		return
+	}
+	s, num, err := propose.SelectIKE(sa, e.offers, ke.Group)
+	if err != nil {
+		e.event(nil, Event{Kind: EventRefused, Remote: p.Remote, Err: &LocalError{wire.NotifyNoProposalChosen, "no common IKE proposal"}})
+		e.replyNotify(p, h, wire.Notify{Type: wire.NotifyNoProposalChosen})
+		return
+	}
+	if s.KE != ke.Group { // RFC 7296 1.2: name the group that we accept
+		e.replyNotify(p, h, wire.Notify{Type: wire.NotifyInvalidKEPayload, Data: binary.BigEndian.AppendUint16(nil, uint16(s.KE))})
+		return
+	}
+	x := e.newSA(false)
+	if x == nil {
+		e.drop(DropFull)
+		return
+	}
+	x.spi.I, x.suite, x.state = h.SPIi, s, stateHalf
+	x.local, x.remote, x.marker = pack(p.Local), pack(p.Remote), p.Marker
+	x.expires = e.now + int64(e.cfg.Timers.HalfOpen)
+	hf := e.takeHalf()
+	x.half = hf
+	hf.ni, hf.msg1 = append(hf.ni[:0], ni...), append(hf.msg1[:0], p.Data...)
+	hf.group, hf.proposal = ke.Group, num
+	e.learnFirst(x)
+	e.counts.half++
+	e.first.remember(key, duplicate{e.hash(p.Data), x.handle()}, x.expires)
+	e.counts.questions++
+	e.ask(x, Question{Kind: AskAgree, Group: ke.Group, Public: append([]byte(nil), ke.Data...)})
+	e.schedule(x)
+}
+
+// learnFirst takes from a first message what later messages depend on: NAT,
+// fragmentation, hashes, Vendor IDs.
+func (e *Endpoint) learnFirst(sa *SA) {
+	m := &e.msg
+	sa.frag = m.has(wire.NotifyFragmentationSupported)
+	sa.behind = e.behindNAT(sa)
+	for _, v := range m.vendors[:m.nVendors] {
+		if string(v) == string(rollCallVendor[:]) {
+			sa.rollCall = true
+		}
+	}
+	if n, ok := m.note(wire.NotifySignatureHashAlgorithms); ok {
+		sa.half.hashes = sa.half.hashes[:0]
+		for b := n.Data; len(b) >= 2 && len(sa.half.hashes) < 16; b = b[2:] {
+			sa.half.hashes = append(sa.half.hashes, binary.BigEndian.Uint16(b))
+		}
+	}
+	for _, r := range m.certReqs[:m.nCertReqs] {
+		if c, err := wire.ParseCertReq(r); err == nil && c.Encoding == wire.CertX509Signature {
+			sa.half.certReq = append(sa.half.certReq, c.Hashes...)
+		}
+	}
+}
+
+// behindNAT compares the peer's NAT_DETECTION hashes with what we see
+// (RFC 7296 2.23). The peer names one or more source addresses; a message
+// without these notifies does not tell.
+func (e *Endpoint) behindNAT(sa *SA) bool {
+	spii, spir := uint64(sa.spi.I), uint64(sa.spi.R)
+	if sa.state == stateHalf {
+		spir = 0 // the request was hashed before our SPI was known
+	}
+	source, sources, dest := false, 0, true
+	for _, n := range e.msg.notes[:e.msg.nNotes] {
+		switch n.Type {
+		case wire.NotifyNATDetectionSourceIP:
+			sources++
+			source = source || natt.Match(n.Data, spii, spir, sa.remote.addrPort())
+		case wire.NotifyNATDetectionDestinationIP:
+			dest = natt.Match(n.Data, spii, spir, sa.local.addrPort())
+		}
+	}
+	return sources > 0 && (!source || !dest)
+}
+
+// initAgreed finishes the response when the key agreement is done.
+func (e *Endpoint) initAgreed(sa *SA, a *Answer) {
+	e.counts.questions--
+	e.admit.answered(e.now - sa.expires + int64(e.cfg.Timers.HalfOpen))
+	hf := sa.half
+	p := Packet{Local: sa.local.addrPort(), Remote: sa.remote.addrPort(), Marker: sa.marker}
+	if a.Err != nil { // a public value that RFC 6989 refuses
+		e.drop(DropMalformed)
+		e.event(sa, Event{Kind: EventRefused, Err: a.Err})
+		e.discard(sa)
+		return
+	}
+	hf.nr = e.nonce(hf.nr)
+	e.deriveInit(sa, a.Shared)
+	sa.recv.Done() // Message ID 0 was IKE_SA_INIT's
+	at := len(e.arena)
+	w := wire.NewWriter(e.arena, wire.Header{SPIi: sa.spi.I, SPIr: sa.spi.R, Version: wire.Version, Exchange: wire.ExchangeIKESAInit, Flags: wire.FlagResponse})
+	w.SA(propose.SpecOf(sa.suite, hf.proposal))
+	w.KE(wire.KE{Group: hf.group, Data: a.Public})
+	w.Nonce(hf.nr)
+	e.addDetection(&w, sa, p)
+	if len(e.cfg.CertReq) > 0 {
+		w.CertReq(wire.CertReq{Encoding: wire.CertX509Signature, Hashes: e.cfg.CertReq})
+	}
+	e.addSupport(&w, sa, true)
+	w.Finish()
+	e.arena = w.Buf
+	msg := e.arena[at:]
+	sa.resp = append([]byte(nil), msg...)
+	e.keyLog(sa)
+	e.reply(p, msg)
+}
+
+// addDetection adds both NAT_DETECTION hashes. Without a way to receive bare
+// ESP ours never matches, so that the peer encapsulates (rule G4).
+func (e *Endpoint) addDetection(w *wire.Writer, sa *SA, p Packet) {
+	var b [20]byte
+	src := natt.Hash(b[:0], uint64(sa.spi.I), uint64(sa.spi.R), p.Local)
+	if e.cfg.ForceEncap {
+		_, _ = e.rand.Read(src)
+	}
+	w.Notify(wire.Notify{Type: wire.NotifyNATDetectionSourceIP, Data: src})
+	w.Notify(wire.Notify{Type: wire.NotifyNATDetectionDestinationIP, Data: natt.Hash(b[:0], uint64(sa.spi.I), uint64(sa.spi.R), p.Remote)})
+}
+
+// addSupport adds what we announce in both first messages.
+func (e *Endpoint) addSupport(w *wire.Writer, sa *SA, signatures bool) {
+	w.Notify(wire.Notify{Type: wire.NotifyFragmentationSupported})
+	if signatures {
+		w.Notify(wire.Notify{Type: wire.NotifySignatureHashAlgorithms, Data: signatureHashes[:]})
+	}
+	if e.cfg.RollCall != RollCallOff {
+		w.VendorID(rollCallVendor[:])
+	}
+}
+
+// signatureHashes are SHA2-256, SHA2-384, SHA2-512 and Identity (RFC 7427 4,
+// RFC 8420). SHA-1 is not among them (rule G1).
+var signatureHashes = [...]byte{0, 2, 0, 3, 0, 4, 0, 5}
+
+func (e *Endpoint) nonce(b []byte) []byte {
+	if cap(b) < nonceLen {
+		b = make([]byte, nonceLen)
+	}
+	b = b[:nonceLen]
+	_, _ = e.rand.Read(b)
+	return b
+}
+
+// takeHalf takes a half from the free list; its slices keep their room.
+func (e *Endpoint) takeHalf() *half {
+	n := len(e.freeHalves)
+	if n == 0 {
+		return &half{}
+	}
+	h := e.freeHalves[n-1]
+	e.freeHalves = e.freeHalves[:n-1]
+	return h
+}
+
+// freeHalf gives sa's half back, wiped of secrets.
+func (e *Endpoint) freeHalf(sa *SA) {
+	h := sa.half
+	if h == nil {
+		return
+	}
+	if h.question != 0 {
+		delete(e.asked, h.question)
+		if sa.state == stateHalf || sa.state == stateProving {
+			e.counts.questions--
+		}
+	}
+	sa.half = nil
+	*h = half{ni: h.ni[:0], nr: h.nr[:0]}
+	if len(e.freeHalves) < 4096 {
+		e.freeHalves = append(e.freeHalves, h)
+	}
+}

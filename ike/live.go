@@ -1,0 +1,281 @@
+package ike
+
+import (
+	"blackswan/internal/suite"
+	"blackswan/internal/window"
+	"blackswan/wire"
+)
+
+// What time does to an SA: retransmission (RFC 7296 2.1), liveness (2.4), and
+// the ends of half-open SAs and caches.
+
+// tick does what is due for sa. It may end sa.
+func (e *Endpoint) tick(sa *SA) {
+	if due(sa.cacheAt, e.now) {
+		sa.cacheAt, sa.resp = 0, nil
+	}
+	if due(sa.expires, e.now) {
+		e.drop(DropExpired)
+		e.failed(sa, errTimeout)
+		return
+	}
+	if c := sa.cold; c != nil && due(c.open.at, e.now) && !e.retransmit(sa) {
+		return
+	}
+	if h := sa.half; h != nil {
+		e.tickHalf(sa, h)
+		return
+	}
+	if due(sa.confirmAt, e.now) {
+		sa.confirmAt = 0
+		e.request(sa, requestEmpty)
+	}
+	if due(sa.renewAt, e.now) {
+		sa.renewAt = 0
+		e.request(sa, requestTicket)
+	}
+	if due(sa.checkAt, e.now) {
+		e.checkLiveness(sa)
+	}
+}
+
+func due(t, now int64) bool { return t != 0 && t <= now }
+
+// tickHalf judges an attempt of ours that met refusal or silence.
+func (e *Endpoint) tickHalf(sa *SA, h *half) {
+	switch {
+	case due(h.nackAt, e.now):
+		if h.resume {
+			e.failed(sa, &PeerError{wire.NotifyTicketNACK})
+		} else {
+			e.failed(sa, &PeerError{h.refusal})
+		}
+	case due(h.silentAt, e.now): // rule E6: a new RESUME, a new SPIi, the same ticket
+		t := sa.tun
+		t.silent++
+		t.mapped = false
+		e.discard(sa)
+		e.attempt(t)
+	}
+}
+
+func (e *Endpoint) backoff(kind requestKind) window.Backoff {
+	if kind == requestEmpty {
+		return e.cfg.Timers.Liveness
+	}
+	return e.cfg.Timers.Retry
+}
+
+// retransmit sends the open request again, or gives the SA up.
+func (e *Endpoint) retransmit(sa *SA) bool {
+	x := &sa.cold.open
+	b := e.backoff(x.kind)
+	x.try++
+	tries := b.Tries
+	if h := sa.half; h != nil && h.anew && x.kind == requestFirst {
+		tries = min(tries, 3) // two losses on the dead SA's path (rule C4)
+	}
+	if x.try >= tries {
+		e.unanswered(sa)
+		return false
+	}
+	x.at = e.now + int64(b.Delay(x.try, e.random()))
+	if x.kind == requestAuth && sa.half != nil && sa.half.resume {
+		for i := range sa.half.candidates {
+			if c := &sa.half.candidates[i]; c.used {
+				e.sendSA(sa, c.req)
+			}
+		}
+		return true
+	}
+	e.sendSA(sa, x.msgs)
+	return true
+}
+
+// unanswered ends an SA whose peer is silent. It costs no ticket (rule D6).
+func (e *Endpoint) unanswered(sa *SA) {
+	t := sa.tun
+	switch {
+	case sa.half != nil:
+		if sa.half.resume && !sa.half.anew {
+			t.silent++
+		}
+		e.failed(sa, errTimeout)
+	case sa.state == stateDeleting:
+		e.down(sa, "deleted by us, unanswered", true)
+	default:
+		e.event(sa, Event{Kind: EventDetected, By: ByTimeout})
+		e.down(sa, "the peer does not answer", true)
+		if t != nil {
+			e.lost(t, ByTimeout)
+		}
+	}
+}
+
+// hear notes that the peer is alive.
+func (e *Endpoint) hear(sa *SA) {
+	sa.heard = e.now
+	if e.now-sa.noted > 60e9 {
+		e.noteRollCall(sa)
+	}
+	e.planCheck(sa)
+}
+
+func (e *Endpoint) planCheck(sa *SA) {
+	if sa.conn.DPD > 0 {
+		sa.checkAt = sa.heard + int64(sa.conn.DPD)
+		e.schedule(sa)
+	}
+}
+
+// checkLiveness asks the peer for a sign of life when it was silent too long.
+func (e *Endpoint) checkLiveness(sa *SA) {
+	if sa.conn.DPD > 0 && e.now < sa.heard+int64(sa.conn.DPD) {
+		e.planCheck(sa)
+		return
+	}
+	sa.checkAt = 0 // planned again when the peer is heard
+	e.request(sa, requestEmpty)
+}
+
+// hint starts a liveness check, at most one in 10 s for each SA. A hint never
+// ends an SA (rule A7, RFC 5723 9.4).
+func (e *Endpoint) hint(sa *SA) {
+	if sa.state != stateEstablished || sa.hinted != 0 && e.now-sa.hinted < 10e9 {
+		return
+	}
+	sa.hinted = e.now
+	e.request(sa, requestEmpty)
+}
+
+func (e *Endpoint) hintAll() {
+	for i := range e.slots {
+		if sa := e.slots[i].sa; sa != nil {
+			e.hint(sa)
+		}
+	}
+	for _, t := range e.tunnels {
+		if t.at != 0 {
+			t.at = e.now
+		}
+	}
+}
+
+// establish ends the half-open life of sa.
+func (e *Endpoint) establish(sa *SA) {
+	if !sa.Original {
+		e.uncount(sa)
+	}
+	e.freeHalf(sa)
+	sa.state, sa.expires, sa.born = stateEstablished, 0, e.wall
+	e.counts.established++
+	e.rememberPeer(sa)
+	e.event(sa, Event{Kind: EventEstablished})
+	e.noteRollCall(sa)
+	sa.heard = e.now
+	e.planCheck(sa)
+}
+
+// uncount takes a half-open SA out of the counts and of its ticket's chain.
+func (e *Endpoint) uncount(sa *SA) {
+	if sa.half == nil || sa.Original {
+		return
+	}
+	if sa.half.resume {
+		e.unlink(sa)
+		e.counts.halfResumes--
+	} else {
+		e.counts.half--
+	}
+}
+
+// discard forgets an SA that was never established.
+func (e *Endpoint) discard(sa *SA) {
+	e.uncount(sa)
+	e.freeHalf(sa)
+	e.removeChild(sa)
+	e.release(sa)
+}
+
+// down ends an established SA. Its peer may still believe in it when silent is
+// set: then its SPI becomes a tombstone and may be answered with its token.
+func (e *Endpoint) down(sa *SA, why string, silent bool) {
+	if sa.state != stateEstablished && sa.state != stateDeleting {
+		e.discard(sa)
+		return
+	}
+	e.event(sa, Event{Kind: EventDown, Reason: why})
+	e.removeChild(sa)
+	if e.cfg.RollCall != RollCallOff {
+		e.record(sa, Record{Kind: RecordRollCallGone, Slot: int(sa.slot)})
+	}
+	if silent {
+		e.tombs.add(sa.ours())
+	}
+	if e.lineages[sa.lineage] == sa.slot+1 {
+		delete(e.lineages, sa.lineage)
+	}
+	e.forgetPeer(sa)
+	e.counts.established--
+	e.release(sa)
+}
+
+// release frees the slot and wipes the keys.
+func (e *Endpoint) release(sa *SA) {
+	if c := sa.cold; c != nil {
+		if c.pieces != nil {
+			e.counts.pieces--
+		}
+		if c.piecesR != nil {
+			e.counts.pieces--
+		}
+	}
+	delete(e.ours, sa.ours())
+	sa.keys = suite.Keys{}
+	e.slots[sa.slot].sa = nil
+	e.free = append(e.free, sa.slot)
+}
+
+// rememberPeer and forgetPeer chain the SAs of one identity, for
+// INITIAL_CONTACT (RFC 7296 2.4).
+func (e *Endpoint) rememberPeer(sa *SA) {
+	k := e.hash(sa.peer)
+	sa.peerNext = e.peers[k]
+	e.peers[k] = sa.slot + 1
+}
+
+func (e *Endpoint) forgetPeer(sa *SA) {
+	k := e.hash(sa.peer)
+	at := e.peers[k]
+	if at == sa.slot+1 {
+		if sa.peerNext == 0 {
+			delete(e.peers, k)
+		} else {
+			e.peers[k] = sa.peerNext
+		}
+		return
+	}
+	for at != 0 {
+		x := e.slots[at-1].sa
+		if x.peerNext == sa.slot+1 {
+			x.peerNext = sa.peerNext
+			return
+		}
+		at = x.peerNext
+	}
+}
+
+// initialContact drops every other SA of that identity in silence: the peer
+// has none of them any more.
+func (e *Endpoint) initialContact(except *SA, identity []byte) {
+	for at := e.peers[e.hash(identity)]; at != 0; {
+		sa := e.slots[at-1].sa
+		at = sa.peerNext
+		if sa != except && sa.tun == nil && string(sa.peer) == string(identity) {
+			e.down(sa, "the peer began anew", false)
+		}
+	}
+	if except != nil && e.cfg.Shards > 1 {
+		e.event(except, Event{Kind: EventInitialContact})
+	}
+}

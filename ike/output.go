@@ -1,0 +1,149 @@
+package ike
+
+import (
+	"hash/maphash"
+	"io"
+
+	"blackswan/wire"
+)
+
+// Next returns the next effect of the last input. Slices behind it live until
+// the next input; those of a Question belong to the caller.
+func (e *Endpoint) Next() (Output, bool) {
+	if e.drained == len(e.outs) {
+		return Output{}, false
+	}
+	e.drained++
+	return e.outs[e.drained-1], true
+}
+
+func (e *Endpoint) put(o Output) { e.outs = append(e.outs, o) }
+
+// event tells the owner. sa may be nil.
+func (e *Endpoint) event(sa *SA, ev Event) {
+	var h Handle
+	if sa != nil {
+		h = sa.handle()
+		ev.SPIs, ev.Connection, ev.Identity, ev.Remote = sa.spi, sa.conn, sa.peer, sa.remote.addrPort()
+		ev.Resumed = sa.resumed
+	}
+	e.events = append(e.events, ev)
+	e.put(Output{Kind: OutputEvent, SA: h, Event: &e.events[len(e.events)-1]})
+}
+
+// record keeps something in the store.
+func (e *Endpoint) record(sa *SA, r Record) {
+	var h Handle
+	if sa != nil {
+		h = sa.handle()
+	}
+	e.records = append(e.records, r)
+	e.put(Output{Kind: OutputRecord, SA: h, Record: &e.records[len(e.records)-1]})
+}
+
+// send copies nothing: msg lies in the arena or lives with its SA.
+func (e *Endpoint) send(sa *SA, p Packet) {
+	var h Handle
+	if sa != nil {
+		h = sa.handle()
+	}
+	e.put(Output{Kind: OutputSend, SA: h, Packet: p})
+}
+
+// sendSA sends messages that lie back to back, to where sa's peer is.
+func (e *Endpoint) sendSA(sa *SA, msgs []byte) {
+	p := Packet{Local: sa.local.addrPort(), Remote: sa.remote.addrPort(), Marker: sa.marker}
+	for len(msgs) > 0 {
+		h, err := wire.ParseHeader(msgs)
+		if err != nil || int(h.Length) > len(msgs) {
+			return
+		}
+		p.Data = msgs[:h.Length]
+		e.send(sa, p)
+		msgs = msgs[h.Length:]
+	}
+}
+
+// reply answers a packet outside of any SA; data must lie in the arena.
+func (e *Endpoint) reply(to Packet, data []byte) {
+	e.send(nil, Packet{Local: to.Local, Remote: to.Remote, Marker: to.Marker, Data: data})
+}
+
+// hash is keyed and for tables only; it proves nothing to a peer.
+func (e *Endpoint) hash(b []byte) uint64 { return maphash.Bytes(e.seed, b) }
+
+// blocks reads randomness in blocks (rule B6).
+type blocks struct {
+	from io.Reader
+	buf  [2048]byte
+	left int
+}
+
+func (r *blocks) Read(b []byte) (int, error) {
+	n := len(b)
+	for len(b) > 0 {
+		if r.left == 0 {
+			if _, err := io.ReadFull(r.from, r.buf[:]); err != nil {
+				panic("ike: no randomness: " + err.Error())
+			}
+			r.left = len(r.buf)
+		}
+		at := len(r.buf) - r.left
+		k := copy(b, r.buf[at:])
+		clear(r.buf[at : at+k])
+		r.left -= k
+		b = b[k:]
+	}
+	return n, nil
+}
+
+// forget drops what was read ahead, after the machine was cloned.
+func (r *blocks) forget() { r.left = 0 }
+
+// deadline is one line of the heap; it holds no pointer.
+type deadline struct {
+	at   int64
+	slot uint32
+	use  uint32
+}
+
+// schedule puts sa's next deadline in the heap unless an earlier line of it is
+// there already: tick looks again then.
+func (e *Endpoint) schedule(sa *SA) {
+	at := sa.earliest()
+	if at == 0 || sa.due != 0 && sa.due <= at {
+		return
+	}
+	sa.due = at
+	e.heap = append(e.heap, deadline{at, sa.slot, sa.use})
+	i := len(e.heap) - 1
+	for i > 0 {
+		up := (i - 1) / 2
+		if e.heap[up].at <= e.heap[i].at {
+			break
+		}
+		e.heap[up], e.heap[i] = e.heap[i], e.heap[up]
+		i = up
+	}
+}
+
+func (e *Endpoint) popDeadline() deadline {
+	top := e.heap[0]
+	last := len(e.heap) - 1
+	e.heap[0] = e.heap[last]
+	e.heap = e.heap[:last]
+	for i := 0; ; {
+		l := 2*i + 1
+		if l >= last {
+			return top
+		}
+		if r := l + 1; r < last && e.heap[r].at < e.heap[l].at {
+			l = r
+		}
+		if e.heap[i].at <= e.heap[l].at {
+			return top
+		}
+		e.heap[i], e.heap[l] = e.heap[l], e.heap[i]
+		i = l
+	}
+}

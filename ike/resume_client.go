@@ -1,0 +1,247 @@
+package ike
+
+import (
+	"blackswan/internal/suite"
+	"blackswan/ticket"
+	"blackswan/wire"
+)
+
+// The client's side of RFC 5723. The order of resume.go, from the other end.
+
+// mayResume re-checks what the client can check before it shows a ticket: its
+// expiry, and the gateway's certificate (RFC 5723 4.3.1, rule E8). It leaves
+// the parsed session in e.session.
+func (e *Endpoint) mayResume(t *tunnel) bool {
+	if len(t.ticket) == 0 || !t.conn.Tickets || e.wall >= t.expires { //rfc:5723-4.3.1-2
+		return false
+	}
+	s := &e.session
+	if ticket.ParseSession(t.session, s) != nil || suiteOf(s).Valid() != nil || !permits(t.conn.IKE, suiteOf(s)) {
+		return false
+	}
+	idi := wire.ID{Type: wire.IDType(s.IDi.Type), Data: s.IDi.Data}
+	idr := wire.ID{Type: wire.IDType(s.IDr.Type), Data: s.IDr.Data}
+	if own := t.conn.Local.ID; idi.Type != own.Type || string(idi.Data) != string(own.Data) || !t.conn.Remote.Matches(idr) {
+		return false
+	}
+	if t.conn.Remote.Auth == AuthCert && t.conn.Recheck != nil && t.conn.Recheck(&s.PeerCert, e.wall) != nil {
+		return false
+	}
+	return len(t.ticket)+resumeOverhead <= 1280-40-8 // RESUME cannot be fragmented (rule D12)
+}
+
+// resumeOverhead is a RESUME without its ticket: header, COOKIE, Ni, the
+// notify's header, NAT detection, support notifies, Vendor ID.
+const resumeOverhead = wire.HeaderLen + 8 + 64 + 4 + nonceLen + 8 + 2*28 + 8 + 20 + 4
+
+// startResume sends IKE_SESSION_RESUME: from the path that the dead SA used at
+// first, because a NAT may know no other (rule C4).
+func (e *Endpoint) startResume(t *tunnel) {
+	s := &e.session
+	sa := e.newSA(true) // SPIi is new: RFC 5723 4.3.2 //rfc:5723-4.3.2-3
+	if sa == nil {
+		t.at = e.now + int64(e.cfg.Timers.CrowdStep)
+		return
+	}
+	t.sa = sa.handle()
+	sa.tun, sa.conn, sa.state, sa.resumed = t, t.conn, stateInit, true
+	e.path(sa, t)
+	e.restore(sa, s)
+	sa.peer = append([]byte{s.IDr.Type}, s.IDr.Data...)
+	hf := e.takeHalf()
+	sa.half = hf
+	hf.resume = true
+	hf.ni = e.nonce(hf.ni)
+	hf.anew = t.mapped
+	e.sendFirst(sa, e.resumeRequestMessage(sa))
+	e.event(sa, Event{Kind: EventResuming, By: t.by})
+}
+
+// resumeRequestMessage builds message 1 anew, with the COOKIE if one is known:
+// AUTH covers the last message 1 (rule E1).
+func (e *Endpoint) resumeRequestMessage(sa *SA) []byte {
+	hf, t := sa.half, sa.tun
+	at := len(e.arena)
+	w := wire.NewWriter(e.arena, wire.Header{SPIi: sa.spi.I, Version: wire.Version, Exchange: wire.ExchangeSessionResume, Flags: wire.FlagInitiator})
+	if len(hf.cookie) > 0 {
+		w.Notify(wire.Notify{Type: wire.NotifyCookie, Data: hf.cookie})
+	}
+	w.Nonce(hf.ni)
+	w.Notify(wire.Notify{Type: wire.NotifyTicketOpaque, Data: t.ticket}) //rfc:5723-4.3.2-1
+	if !sa.conn.Libreswan {
+		e.addDetection(&w, sa, Packet{Local: sa.local.addrPort(), Remote: sa.remote.addrPort()})
+		e.addSupport(&w, sa, false)
+	}
+	w.Finish()
+	e.arena = w.Buf
+	return e.arena[at:]
+}
+
+// resumeAnswer takes an answer to our RESUME: nothing in it is authenticated,
+// so each different one is a candidate that must prove itself in IKE_AUTH
+// (rule E6).
+func (e *Endpoint) resumeAnswer(sa *SA, p Packet, h wire.Header) {
+	hf := sa.half
+	if err := e.msg.sort(resumeResponse, h.NextPayload, p.Data[wire.HeaderLen:]); err != nil {
+		e.drop(DropMalformed)
+		return
+	}
+	nr, err := wire.ParseNonce(e.msg.nonce)
+	switch {
+	case e.msg.nonce != nil && err == nil && h.SPIr != 0:
+		e.resumeCandidate(sa, p, h, nr)
+	case e.msg.has(wire.NotifyCookie):
+		e.cookieAsked(sa)
+	case e.msg.has(wire.NotifyTicketNACK): //rfc:5723-4.3.2-6
+		if !hf.nacked && !anyCandidate(hf) {
+			hf.nacked = true // forgeable: a valid Nr still wins
+			hf.nackAt = e.now + int64(e.cfg.Timers.NackWait)
+			e.schedule(sa)
+		}
+	default:
+		e.drop(DropState)
+	}
+}
+
+func anyCandidate(hf *half) bool {
+	for i := range hf.candidates {
+		if hf.candidates[i].used {
+			return true
+		}
+	}
+	return false
+}
+
+// resumeCandidate derives the keys of one answer and sends its IKE_AUTH.
+func (e *Endpoint) resumeCandidate(sa *SA, p Packet, h wire.Header, nr []byte) {
+	hf := sa.half
+	var c *candidate
+	for i := range hf.candidates {
+		k := &hf.candidates[i]
+		if k.used && k.spir == h.SPIr {
+			return // a repeated answer
+		}
+		if !k.used && c == nil {
+			c = k
+		}
+	}
+	s := &e.session
+	if c == nil || ticket.ParseSession(sa.tun.session, s) != nil {
+		e.drop(DropFull)
+		return
+	}
+	sa.spi.R = h.SPIr
+	e.learnFirst(sa)
+	*c = candidate{used: true, spir: h.SPIr, nr: append(c.nr[:0], nr...), frag: sa.frag, ours: sa.rollCall, nat: sa.behind}
+	prf := e.prf(sa.suite)
+	suite.DeriveResume(prf, sa.suite, &sa.keys, s.SKd, hf.ni, c.nr, uint64(sa.spi.I), uint64(sa.spi.R)) //rfc:5723-5.1-2
+	e.authValues(sa, prf, suite.AuthInput{Message: hf.msg1, Nonce: c.nr}, suite.AuthInput{Message: p.Data, Nonce: hf.ni}, sa.conn.Libreswan)
+	c.keys = sa.keys
+	c.want = [2]mac{hf.authR, hf.shortR}
+	e.keyLog(sa)
+	if sa.behind {
+		e.float(sa)
+	}
+	own := hf.authI
+	if sa.conn.Libreswan {
+		own = hf.shortI // the client takes the form from its configuration (rule F1)
+	}
+	sa.state = stateAuth
+	e.composeAuth(sa, wire.Auth{Method: wire.AuthSharedKey, Data: own.bytes()}, nil) //rfc:5723-4.3.3-6
+	c.req = append([]byte(nil), e.protect(sa, 0)...)
+	e.openAuth(sa, c.req)
+	if hf.silentAt == 0 {
+		hf.silentAt = e.now + int64(e.cfg.Timers.AuthSilence)
+	}
+	hf.nacked, hf.nackAt = false, 0
+	e.schedule(sa)
+}
+
+// choose makes the candidate that answered IKE_AUTH the SA's. It reports
+// false for an SPIr that is none of them.
+func (e *Endpoint) choose(sa *SA, spir wire.SPI) bool {
+	hf := sa.half
+	if !hf.resume {
+		return sa.spi.R == spir
+	}
+	for i := range hf.candidates {
+		if c := &hf.candidates[i]; c.used && c.spir == spir {
+			sa.spi.R, sa.keys, sa.frag, sa.rollCall, sa.behind = spir, c.keys, c.frag, c.ours, c.nat
+			hf.nr = append(hf.nr[:0], c.nr...)
+			hf.authR, hf.shortR = c.want[0], c.want[1]
+			return true
+		}
+	}
+	return false
+}
+
+// resumedAnswer verifies the gateway's IKE_AUTH after a resume.
+func (e *Endpoint) resumedAnswer(sa *SA) error {
+	m, hf := &e.msg, sa.half
+	if !sameID(m.idr, sa.peer) { //rfc:5723-4.3.3-5
+		return errIdentity
+	}
+	auth, err := wire.ParseAuth(m.auth)
+	if err != nil || auth.Method != wire.AuthSharedKey {
+		return errForged
+	}
+	want := hf.authR
+	if sa.conn.Libreswan {
+		want = hf.shortR
+	}
+	if !equal(auth.Data, want.bytes()) {
+		return errForged
+	}
+	if sa.conn.Libreswan {
+		sa.form = formShort
+	}
+	return nil
+}
+
+// takeTicket stores a ticket and everything that the client needs beside it
+// (RFC 5723 4.2): only when the exchange was successful.
+func (e *Endpoint) takeTicket(sa *SA) {
+	n, ok := e.msg.note(wire.NotifyTicketLTOpaque)
+	t := sa.tun
+	if !ok || t == nil {
+		if e.msg.has(wire.NotifyTicketACK) && t != nil { // not now: ask by INFORMATIONAL (RFC 5723 4.1)
+			e.request(sa, requestTicket)
+		}
+		return
+	}
+	if len(n.Data) <= 4 || len(n.Data)-4 > maxForeignTicket {
+		return
+	}
+	d := n.Data
+	life := int64(d[0])<<24 | int64(d[1])<<16 | int64(d[2])<<8 | int64(d[3])
+	if life == 0 {
+		return
+	}
+	s := &e.session
+	e.remember(sa, s)
+	s.Expires = e.wall + life
+	if sa.reauth != 0 {
+		s.Expires = min(s.Expires, sa.reauth)
+	}
+	t.ticket = append(t.ticket[:0], d[4:]...)
+	t.session = s.Append(t.session[:0]) //rfc:5723-4.2-1
+	t.expires, t.mapped = s.Expires, true
+	t.local, t.remote, t.marker = sa.local, sa.remote, sa.marker
+	sa.renewAt = e.now + (s.Expires-e.wall)*75e7 // at three quarters of its life
+	e.record(sa, Record{Kind: RecordTicket, Durable: true, Connection: sa.conn, Ticket: t.ticket, Session: t.session, Expires: t.expires})
+	e.event(sa, Event{Kind: EventTicket})
+	e.schedule(sa)
+}
+
+// maxForeignTicket is the largest ticket that the jar keeps (rule D12).
+const maxForeignTicket = 4096
+
+// forgetTicket wipes t's ticket, in memory and in the jar (RFC 5723 6.2).
+func (e *Endpoint) forgetTicket(t *tunnel) {
+	if len(t.ticket) == 0 {
+		return
+	}
+	clear(t.session)
+	t.ticket, t.session, t.expires = nil, nil, 0
+	e.record(nil, Record{Kind: RecordTicketGone, Durable: true, Connection: t.conn})
+}

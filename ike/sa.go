@@ -1,0 +1,222 @@
+package ike
+
+import (
+	"net/netip"
+
+	"blackswan/internal/frag"
+	"blackswan/internal/propose"
+	"blackswan/internal/suite"
+	"blackswan/internal/window"
+	"blackswan/qcd"
+	"blackswan/ticket"
+	"blackswan/wire"
+)
+
+// state is where an SA stands. After every input an SA is as it was, further,
+// or gone; there is nothing between.
+type state uint8
+
+const (
+	stateInit    state = iota + 1 // we initiate: IKE_SA_INIT or IKE_SESSION_RESUME has left
+	stateAuth                     // we initiate: IKE_AUTH has left, or waits for a signature
+	stateHalf                     // they initiate: IKE_SA_INIT or IKE_SESSION_RESUME is answered, or its key agreement runs
+	stateProving                  // they initiate: IKE_AUTH waits for an answer
+	stateEstablished
+	stateDeleting // our DELETE has left
+)
+
+// addr is a packed address and port, free of pointers.
+type addr struct {
+	ip   [16]byte
+	port uint16
+}
+
+func pack(ap netip.AddrPort) addr { return addr{ap.Addr().As16(), ap.Port()} }
+func (a addr) addrPort() netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom16(a.ip).Unmap(), a.port)
+}
+
+// SA is one IKE SA and its first Child SA. Pointers first, then a core
+// without any, so that an idle SA costs the collector little.
+type SA struct {
+	conn *Connection
+	peer []byte           // the peer's identity: type octet, data
+	resp []byte           // cached response: one message, or its fragments back to back
+	cert *ticket.PeerCert // what a ticket must remember of the peer's certificate
+	half *half            // until established
+	cold *cold            // an open request, waiting requests, reassembly
+	tun  *tunnel          // initiator: the connection that this SA serves
+
+	spi      wire.SPIs
+	lineage  [16]byte // of the tickets that this SA grants (rule D5)
+	serial   uint32
+	claimed  uint32 // serial of the ticket that made this SA, 0: a full handshake
+	slot     uint32
+	use      uint32 // how often the slot was used, for Handle
+	state    state
+	Original bool // we made this SA: the I flag, the order of the SPIs, SK_*i and SK_*r
+	Client   bool // we began the first SA of the series: tickets
+	resumed  bool
+	marker   bool // packets carry the non-ESP marker
+	frag     bool // both sides support fragmentation
+	rollCall bool // the peer announced the roll call
+	behind   bool // the peer is behind a NAT
+	confirm  bool // resumed and not yet confirmed (rule D7)
+	form     uint8
+	method   [2]uint8 // authentication methods of the initiator and the responder
+	gen      uint8    // generation of our SPI (rule B2)
+	tokens   [2]qcd.Digest
+	budget   qcd.Budget
+	suite    suite.Suite
+	keys     suite.Keys
+	iv       uint64
+	recv     window.Recv
+	sent     window.Send
+	respSum  uint64 // hash of the request that resp answers
+	reqSum   uint64 // hash of the request at hand
+	peerNext uint32 // next SA of the same peer, slot+1
+	local    addr
+	remote   addr
+
+	child child
+
+	// Times are ns since the Endpoint began; 0: none.
+	due       int64 // what the heap knows
+	expires   int64 // a half-open SA or an attempt ends
+	heard     int64
+	noted     int64 // heard, as the roll call knows it
+	hinted    int64
+	moved     int64
+	checkAt   int64 // liveness
+	confirmAt int64 // client: the empty INFORMATIONAL of rule D7
+	cacheAt   int64 // the cached response goes
+	askedAt   int64 // last TICKET_REQUEST granted, or sent
+	renewAt   int64 // client: ask for the next ticket
+
+	// Unix seconds.
+	born, fullAuth, lastKE, reauth int64
+}
+
+// child is the Child SA as the machine remembers it: traffic and keys are the
+// data plane's.
+type child struct {
+	in, out uint32
+	suite   propose.ESPSuite
+	up      bool
+}
+
+// half is what an SA needs only until it is established.
+type half struct {
+	resume     bool
+	ni, nr     []byte
+	msg1       []byte // IKE_SA_INIT or, initiator, any first request: AUTH covers it
+	pair       *suite.KeyPair
+	public     []byte // the peer's
+	group      wire.TransformID
+	question   uint64
+	hashes     []uint16
+	certReq    []byte
+	plain      []byte // IKE_AUTH request or response that waits for an answer
+	first      wire.PayloadType
+	verified   bool
+	authI      mac // a resume's AUTH values, computed in message 1 (rule E3)
+	authR      mac
+	shortI     mac
+	shortR     mac
+	cookie     []byte
+	cookies    int
+	proposal   uint8
+	refusal    wire.NotifyType
+	old        wire.SPIs // of the ticket's SA
+	candidates [4]candidate
+	next       uint32 // responder: next half-open resume of the same ticket, slot+1
+	repeats    int
+	lastRepeat int64
+	nacked     bool
+	nackAt     int64
+	silentAt   int64
+	anew       bool
+}
+
+// mac is an AUTH value of a negotiated PRF.
+type mac struct {
+	b [64]byte
+	n uint8
+}
+
+func (m *mac) bytes() []byte { return m.b[:m.n] }
+
+// candidate is one answer to our RESUME: whoever sent it must prove itself in
+// IKE_AUTH (rule E6).
+type candidate struct {
+	used bool
+	spir wire.SPI
+	nr   []byte
+	keys suite.Keys
+	req  []byte // IKE_AUTH, one message or its fragments
+	want [2]mac // the responder's AUTH, RFC form and short form
+	nat  bool
+	frag bool
+	ours bool
+}
+
+// cold is what an idle SA does without.
+type cold struct {
+	open    exchange
+	waiting []requestKind
+	pieces  *frag.Reassembly
+	piecesR *frag.Reassembly
+}
+
+// exchange is our open request, window size one.
+type exchange struct {
+	kind requestKind
+	id   uint32
+	msgs []byte // back to back
+	try  int
+	at   int64 // next retransmission
+}
+
+func (sa *SA) handle() Handle { return Handle(uint64(sa.use)<<32 | uint64(sa.slot+1)) }
+
+// ours is the SPI of ours in this SA; it names the shard.
+func (sa *SA) ours() wire.SPI {
+	if sa.Original {
+		return sa.spi.I
+	}
+	return sa.spi.R
+}
+
+// outKeys are SK_e and SK_a of what we send, inKeys of what the peer sends.
+func (sa *SA) outKeys() (ek, ak []byte) { return keysOf(&sa.keys, sa.suite, sa.Original) }
+func (sa *SA) inKeys() (ek, ak []byte)  { return keysOf(&sa.keys, sa.suite, !sa.Original) }
+
+func keysOf(k *suite.Keys, s suite.Suite, original bool) (ek, ak []byte) {
+	if original {
+		return k.EI(s), k.AI(s)
+	}
+	return k.ER(s), k.AR(s)
+}
+
+// earliest is when this SA must be looked at again.
+func (sa *SA) earliest() int64 {
+	due := int64(0)
+	for _, t := range [...]int64{sa.expires, sa.checkAt, sa.confirmAt, sa.cacheAt, sa.renewAt} {
+		due = sooner(due, t)
+	}
+	if c := sa.cold; c != nil {
+		due = sooner(due, c.open.at)
+	}
+	if h := sa.half; h != nil {
+		due = sooner(due, sooner(h.nackAt, h.silentAt))
+	}
+	return due
+}
+
+// sooner is the earlier of two times of which 0 is never.
+func sooner(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
