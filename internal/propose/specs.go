@@ -61,25 +61,25 @@ func numbers(encr []Alg, next uint8) (aead, plain, after uint8) {
 	return aead, plain, next
 }
 
-// transforms lists the half of m that authenticates by itself, or the other.
-func (m terms) transforms(aead bool) []wire.Transform {
+// transforms lists the half of t that authenticates by itself, or the other.
+func (t terms) transforms(aead bool) []wire.Transform {
 	var ts []wire.Transform
-	add := func(t wire.TransformType, ids []wire.TransformID) {
+	add := func(kind wire.TransformType, ids []wire.TransformID) {
 		for _, id := range ids {
-			ts = append(ts, wire.Transform{Type: t, ID: id})
+			ts = append(ts, wire.Transform{Type: kind, ID: id})
 		}
 	}
-	for _, a := range m.encr {
+	for _, a := range t.encr {
 		if a.aead() == aead {
 			ts = append(ts, wire.Transform{Type: wire.TransformENCR, ID: a.ID, KeyBits: a.KeyBits})
 		}
 	}
-	add(wire.TransformPRF, m.prf)
+	add(wire.TransformPRF, t.prf)
 	if !aead { // RFC 5282 8: none at all beside ciphers that authenticate by themselves
-		add(wire.TransformINTEG, m.integ)
+		add(wire.TransformINTEG, t.integ)
 	}
-	add(wire.TransformKE, m.ke)
-	add(wire.TransformESN, m.esn)
+	add(wire.TransformKE, t.ke)
+	add(wire.TransformESN, t.esn)
 	return ts
 }
 
