@@ -33,11 +33,11 @@ var (
 // all bounds. It reports false if one of them has passed. The caller puts it
 // into s.Expires and TICKET_LT_OPAQUE.
 func (l Limits) Lifetime(s *Session, now int64) (uint32, bool) {
-	life := or(l.Life, DefaultLife)
+	life := or(l.Life, DefaultLife) //rfc:5723-6.2-6
 	life = min(life, s.FullAuth+or(l.SinceAuth, DefaultSinceAuth)-now)
 	life = min(life, s.LastKE+or(l.SinceKE, DefaultSinceKE)-now)
 	if s.Reauth != 0 {
-		life = min(life, s.Reauth-now)
+		life = min(life, s.Reauth-now) //rfc:5723-6.2-5
 	}
 	if s.PeerCert.NotAfter != 0 {
 		life = min(life, s.PeerCert.NotAfter-now)
