@@ -73,7 +73,7 @@ func (s *Sealer) Next(generation uint8) (uint64, error) {
 	for s.next <= MaxCounter {
 		maker := uint32(s.node)<<(epochBits+generationBits) | s.epoch<<generationBits | uint32(generation%generations)
 		low := s.current<<shardBits | s.shard
-		spi := uint64(s.permute(s.blocks[s.current], low, maker, s.next))<<8 | uint64(low)
+		spi := s.permute(s.blocks[s.current], low, maker, s.next)<<8 | uint64(low) //rfc:6290-9.3-1
 		s.next++
 		if spi != 0 { // RFC 7296 3.1: an SPI of ours is not zero
 			return spi, nil
