@@ -22,6 +22,16 @@ func offered(t testing.TB, specs ...wire.ProposalSpec) wire.SA {
 	return sa
 }
 
+// selects tries to parse an SA payload of one proposal and to select from it:
+// what must not be accepted may fall at either step.
+func selects[S any](spec wire.ProposalSpec, choose func(wire.SA) (S, error)) (s S, err error) {
+	sa, err := wire.ParseSA(wire.AppendSA(nil, spec))
+	if err != nil {
+		return s, err
+	}
+	return choose(sa)
+}
+
 func ikeOf(t testing.TB, texts ...string) (list []IKE) {
 	t.Helper()
 	for _, text := range texts {
@@ -145,7 +155,10 @@ func TestSelectIKEProposalsNotAcceptable(t *testing.T) {
 		{"a group number that looks like ours in the low six bits", spec(ike, nil, changed(2, func(t *wire.Transform) { t.ID = 64 + wire.KEX25519 })...), false},
 		{"MODP-1024", spec(ike, nil, changed(2, func(t *wire.Transform) { t.ID = 2 })...), false},
 	} {
-		s, _, err := SelectIKE(offered(t, row.spec), mine, wire.KENone)
+		s, err := selects(row.spec, func(sa wire.SA) (suite.Suite, error) {
+			s, _, err := SelectIKE(sa, mine, wire.KENone)
+			return s, err
+		})
 		if (err == nil) != row.ok {
 			t.Errorf("%s: %v, %v", row.what, s, err)
 		}
@@ -260,8 +273,12 @@ func TestSelectESPProposalsNotAcceptable(t *testing.T) {
 		{"a PRF", wire.ProtocolESP, espSPIBytes, []wire.Transform{encr, esn, {Type: wire.TransformPRF, ID: wire.PRFHMACSHA256}}, false},
 		{"an unknown transform type", wire.ProtocolESP, espSPIBytes, []wire.Transform{encr, esn, {Type: 13, ID: 1}}, false},
 	} {
-		sa := offered(t, wire.ProposalSpec{Num: 1, Protocol: row.protocol, SPI: row.spi, Transforms: row.ts})
-		if e, _, _, err := SelectESP(sa, DefaultESP()); (err == nil) != row.ok {
+		spec := wire.ProposalSpec{Num: 1, Protocol: row.protocol, SPI: row.spi, Transforms: row.ts}
+		e, err := selects(spec, func(sa wire.SA) (ESPSuite, error) {
+			e, _, _, err := SelectESP(sa, DefaultESP())
+			return e, err
+		})
+		if (err == nil) != row.ok {
 			t.Errorf("%s: %v, %v", row.what, e, err)
 		}
 	}
