@@ -143,7 +143,7 @@ func (t *table) look(hash, tag uint32) found {
 	f := found{record: record{tag: tag}, set: hash % uint32(len(t))}
 	set := &t[f.set]
 	for way, r := range set {
-		if r.count > 0 && r.tag == tag {
+		if r.tag == tag {
 			return found{r, f.set, uint32(way)}
 		}
 		if r.bucket < set[f.way].bucket {
