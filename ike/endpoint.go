@@ -310,7 +310,7 @@ func (e *Endpoint) ask(sa *SA, q Question) {
 // Deadline is when Advance must be called at the latest.
 func (e *Endpoint) Deadline() (time.Time, bool) {
 	if e.first.waiting() || e.call.due(e.now) {
-		return e.began.Add(time.Duration(e.now)), true
+		return e.time(e.now), true
 	}
 	due := e.call.next()
 	if len(e.heap) > 0 {
@@ -319,8 +319,11 @@ func (e *Endpoint) Deadline() (time.Time, bool) {
 	if due == 0 {
 		return time.Time{}, false
 	}
-	return e.began.Add(time.Duration(due)), true
+	return e.time(due), true
 }
+
+// time is the time that at() made ns of.
+func (e *Endpoint) time(ns int64) time.Time { return e.began.Add(time.Duration(ns - 1)) }
 
 // Advance does what is due: at most 64 SAs, 64 first messages and 64 lines of
 // the roll call a call; Deadline stays due when there is more.

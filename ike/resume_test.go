@@ -1,0 +1,53 @@
+package ike
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestConnectPSK(t *testing.T) {
+	w := newWorld(t, "connect")
+	w.connect()
+	g, c := w.one()
+	if g.spi != c.spi || g.keys != c.keys {
+		t.Fatal("the two ends disagree")
+	}
+	if len(w.gw.kids) != 1 || len(w.cl.kids) != 1 {
+		t.Fatalf("children: %d and %d", len(w.gw.kids), len(w.cl.kids))
+	}
+	if string(w.gw.kids[0].EncrIn) != string(w.cl.kids[0].EncrOut) || string(w.gw.kids[0].EncrOut) != string(w.cl.kids[0].EncrIn) {
+		t.Fatal("child keys disagree")
+	}
+	if w.cl.ticket == nil {
+		t.Fatal("no ticket\n" + w.dump())
+	}
+	want := []string{"-> IKE_SA_INIT", "<- IKE_SA_INIT", "-> IKE_AUTH", "<- IKE_AUTH"}
+	for i, l := range want {
+		if i >= len(w.ladder) || !strings.HasPrefix(w.ladder[i], l) {
+			t.Fatalf("ladder:\n%s", w.text())
+		}
+	}
+}
+
+func TestCrashRollCallResume(t *testing.T) {
+	w := newWorld(t, "crash")
+	w.connect()
+	w.one()
+	w.run(5 * time.Second)
+	w.crash(w.gw)
+	w.ladder = nil
+	w.callRoll(w.gw)
+	w.run(time.Second)
+	g, c := w.one()
+	if !g.resumed || !c.resumed || g.keys != c.keys {
+		t.Fatal("not resumed\n" + w.text() + "\n" + w.dump())
+	}
+	if by := w.cl.last(EventDetected).By; by != ByRollCall {
+		t.Fatalf("detected by %v", by)
+	}
+	w.run(40 * time.Second)
+	if w.gw.count(EventConfirmed) != 1 {
+		t.Fatal("not confirmed\n" + w.text())
+	}
+}
