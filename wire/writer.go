@@ -1,48 +1,52 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+)
 
-// Writer builds one message at the end of Buf. It allocates only when Buf has
-// no room. Payloads go between Start and End; StartSK begins the encrypted
-// part, whose payloads are written the same way.
+// Writer builds one message at the end of a buffer. It allocates only when the
+// buffer must grow. It is misuse, and panics, to End a payload above 65,535
+// octets or to give an SPI above 255.
 type Writer struct {
-	Buf   []byte
-	start int // of the message
-	chain int // where the type of the next payload goes
-	open  int // generic header of the payload between Start and End
-	sk    int // generic header of SK or SKF
+	Buf   []byte // the message grows at its end; between Start and End the caller may append
+	start int    // of the header
+	next  int    // of the Next Payload octet that names the payload to come
+	open  int    // of the generic header of the payload last started
+	sk    int    // of the generic header of SK or SKF, 0 for none
 }
 
-// NewWriter appends h to dst. Length and NextPayload are filled in later.
+// NewWriter appends the header to dst; what is in dst already (the non-ESP
+// marker) is left alone. Next Payload and Length of h are overwritten.
 func NewWriter(dst []byte, h Header) Writer {
 	h.NextPayload = PayloadNone
-	w := Writer{start: len(dst), chain: len(dst) + 16, sk: -1}
-	w.Buf = h.Append(dst)
-	return w
+	return Writer{Buf: h.Append(dst), start: len(dst), next: len(dst) + 16}
 }
 
-// Start begins a payload: what is appended to Buf until End is its body.
+// Start begins a payload of type t and chains it to the one before. The caller
+// appends the body to Buf and calls End. The critical bit is never set (2.5:
+// it is clear for payloads of the RFC).
 func (w *Writer) Start(t PayloadType) {
-	w.Buf[w.chain] = byte(t)
-	w.open, w.chain = len(w.Buf), len(w.Buf)
+	w.Buf[w.next] = byte(t)
+	w.open = len(w.Buf)
+	w.next = w.open
 	w.Buf = append(w.Buf, 0, 0, 0, 0)
 }
 
-// End closes the payload that Start began.
-func (w *Writer) End() {
-	binary.BigEndian.PutUint16(w.Buf[w.open+2:], uint16(len(w.Buf)-w.open))
-}
+// End writes the length of the payload that was begun last.
+func (w *Writer) End() { w.patchLength(w.open) }
 
-// StartSK begins the encrypted payload with ivLen octets for the IV. The next
-// payload started is the first one inside (RFC 7296 3.14).
+// StartSK begins the encrypted payload with ivLen zero octets for the IV. The
+// payloads started from now on lie inside.
 func (w *Writer) StartSK(ivLen int) {
 	w.Start(PayloadSK)
 	w.sk = w.open
-	w.zeros(ivLen)
+	w.Buf = append(w.Buf, make([]byte, ivLen)...)
 }
 
-// StartSKF begins an encrypted fragment; its content is appended to Buf. first
-// is the first payload of the whole message and stands in fragment 1 only.
+// StartSKF begins encrypted fragment number num of total, from 1, with ivLen
+// zero octets for the IV. The caller appends the plaintext piece. Fragment 1
+// carries the type of the first payload inside, all others zero (RFC 7383 2.5).
 func (w *Writer) StartSKF(first PayloadType, num, total uint16, ivLen int) {
 	w.Start(PayloadSKF)
 	w.sk = w.open
@@ -51,34 +55,31 @@ func (w *Writer) StartSKF(first PayloadType, num, total uint16, ivLen int) {
 	}
 	w.Buf = binary.BigEndian.AppendUint16(w.Buf, num)
 	w.Buf = binary.BigEndian.AppendUint16(w.Buf, total)
-	w.zeros(ivLen)
+	w.Buf = append(w.Buf, make([]byte, ivLen)...)
 }
 
-// CloseSK appends n zero octets, room for padding, pad length and ICV, and
-// fills in the lengths of the SK or SKF payload and of the message.
-func (w *Writer) CloseSK(n int) {
-	w.zeros(n)
-	binary.BigEndian.PutUint16(w.Buf[w.sk+2:], uint16(len(w.Buf)-w.sk))
+// CloseSK appends padAndICV zero octets for padding, pad length and ICV, which
+// the caller fills, and writes the lengths of SK or SKF and of the message.
+func (w *Writer) CloseSK(padAndICV int) {
+	w.Buf = append(w.Buf, make([]byte, padAndICV)...)
+	w.patchLength(w.sk)
 	w.Finish()
 }
 
-// SKOffset is where the generic header of SK or SKF begins, counted from the
-// start of the message.
-func (w *Writer) SKOffset() int { return w.sk - w.start }
+// SKOffset returns where in Buf the generic header of SK or SKF begins. The
+// associated data of an AEAD runs from the header to 4 octets behind it for SK
+// (RFC 5282 5.1) and 8 for SKF (RFC 7383 2.5).
+func (w *Writer) SKOffset() int { return w.sk }
 
-// Finish fills in the message's length and returns the message.
+// Finish writes the length of the message and returns it, a view of Buf from
+// its own header on.
 func (w *Writer) Finish() []byte {
-	binary.BigEndian.PutUint32(w.Buf[w.start+24:], uint32(len(w.Buf)-w.start))
-	return w.Buf[w.start:]
+	message := w.Buf[w.start:]
+	binary.BigEndian.PutUint32(message[24:], uint32(len(message)))
+	return message
 }
 
-func (w *Writer) zeros(n int) {
-	for ; n > 0; n-- {
-		w.Buf = append(w.Buf, 0)
-	}
-}
-
-// Raw writes a payload with that body.
+// Raw writes a payload with the given body.
 func (w *Writer) Raw(t PayloadType, body []byte) {
 	w.Start(t)
 	w.Buf = append(w.Buf, body...)
@@ -86,9 +87,9 @@ func (w *Writer) Raw(t PayloadType, body []byte) {
 }
 
 // SA writes an SA payload.
-func (w *Writer) SA(ps ...ProposalSpec) {
+func (w *Writer) SA(proposals ...ProposalSpec) {
 	w.Start(PayloadSA)
-	w.Buf = AppendSA(w.Buf, ps...)
+	w.Buf = AppendSA(w.Buf, proposals...)
 	w.End()
 }
 
@@ -99,39 +100,36 @@ func (w *Writer) KE(k KE) {
 	w.End()
 }
 
-// ID writes an IDi or IDr payload.
+// ID writes an identity as payload t, PayloadIDi or PayloadIDr.
 func (w *Writer) ID(t PayloadType, id ID) {
 	w.Start(t)
 	w.Buf = id.Append(w.Buf)
 	w.End()
 }
 
-// Cert writes a CERT payload.
+// Cert writes a Certificate payload.
 func (w *Writer) Cert(c Cert) {
 	w.Start(PayloadCERT)
 	w.Buf = c.Append(w.Buf)
 	w.End()
 }
 
-// CertReq writes a CERTREQ payload.
+// CertReq writes a Certificate Request payload.
 func (w *Writer) CertReq(c CertReq) {
 	w.Start(PayloadCERTREQ)
 	w.Buf = c.Append(w.Buf)
 	w.End()
 }
 
-// Auth writes an AUTH payload.
+// Auth writes an Authentication payload.
 func (w *Writer) Auth(a Auth) {
 	w.Start(PayloadAUTH)
 	w.Buf = a.Append(w.Buf)
 	w.End()
 }
 
-// Nonce writes a Nonce payload.
-func (w *Writer) Nonce(b []byte) { w.Raw(PayloadNonce, b) }
-
-// VendorID writes a Vendor ID payload.
-func (w *Writer) VendorID(b []byte) { w.Raw(PayloadVendorID, b) }
+// Nonce writes Ni or Nr, 16 to 256 octets.
+func (w *Writer) Nonce(nonce []byte) { w.Raw(PayloadNonce, nonce) }
 
 // Notify writes a Notify payload.
 func (w *Writer) Notify(n Notify) {
@@ -147,16 +145,42 @@ func (w *Writer) Delete(d Delete) {
 	w.End()
 }
 
-// TS writes a TSi or TSr payload.
-func (w *Writer) TS(t PayloadType, ss []Selector) {
+// VendorID writes a Vendor ID payload.
+func (w *Writer) VendorID(id []byte) { w.Raw(PayloadVendorID, id) }
+
+// TS writes traffic selectors as payload t, PayloadTSi or PayloadTSr.
+func (w *Writer) TS(t PayloadType, selectors []Selector) {
 	w.Start(t)
-	w.Buf = AppendTS(w.Buf, ss)
+	w.Buf = AppendTS(w.Buf, selectors)
 	w.End()
 }
 
 // CP writes a Configuration payload.
-func (w *Writer) CP(t CFGType, attrs ...CPAttribute) {
+func (w *Writer) CP(cfg CFGType, attributes []CPAttribute) {
 	w.Start(PayloadCP)
-	w.Buf = AppendCP(w.Buf, t, attrs...)
+	w.Buf = AppendCP(w.Buf, cfg, attributes)
 	w.End()
+}
+
+// EAP writes an EAP payload.
+func (w *Writer) EAP(e EAP) {
+	w.Start(PayloadEAP)
+	w.Buf = e.Append(w.Buf)
+	w.End()
+}
+
+func (w *Writer) patchLength(header int) {
+	n := len(w.Buf) - header
+	if n > math.MaxUint16 {
+		panic("wire: a payload holds at most 65,535 octets")
+	}
+	binary.BigEndian.PutUint16(w.Buf[header+2:], uint16(n))
+}
+
+// octet returns n as a one-octet count or size field.
+func octet(n int) byte {
+	if n > math.MaxUint8 {
+		panic("wire: a one-octet count holds at most 255")
+	}
+	return byte(n)
 }
