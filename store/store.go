@@ -24,10 +24,12 @@ var (
 )
 
 // Sizes that every engine accepts, in octets. An empty key is refused, an
-// empty value is a value.
+// empty value is a value. A wrapper around an engine may keep MaxWrap octets
+// of a value for itself.
 const (
 	MaxKey   = 1024
 	MaxValue = 4 << 20
+	MaxWrap  = 64
 )
 
 // BehindLimit is how long a write with durability Behind may stay in memory.

@@ -10,6 +10,7 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,9 +18,11 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"blackswan/store"
 	"blackswan/store/bolt"
+	"blackswan/ticket"
 )
 
 const (
@@ -40,6 +43,9 @@ type Options struct {
 	// MachineID names the files of which the first that is not empty holds the
 	// machine-id. Nil: /etc/machine-id, then /var/lib/dbus/machine-id.
 	MachineID []string
+	// SealPeriod is how long a ring key seals tickets, TicketLife the longest
+	// life of one. 0: 24 hours (rule D10), ticket.DefaultLife.
+	SealPeriod, TicketLife time.Duration
 }
 
 // Dir is an open state directory. It is safe for concurrent use.
@@ -47,12 +53,14 @@ type Dir struct {
 	path      string
 	machineID []string
 	lock      *os.File
-	key       func() StateKey // a function: fmt prints no result of it
-	store     store.Store
+	store     *Sealed
 	once      sync.Once
 	closed    error
 
-	mu sync.Mutex // one change of keys or epoch at a time
+	seal, ticketLife time.Duration
+
+	mu   sync.Mutex // one change of keys or epoch at a time
+	kept time.Time  // latest that this process knows to be kept
 }
 
 // Open locks the directory at path and opens what is in it, or makes it at the
@@ -60,7 +68,7 @@ type Dir struct {
 // the directory, read is refused. So is a directory that lost its key or its
 // store: an empty one in its place would forget epochs, keys and revocations.
 func Open(path string, opt Options) (*Dir, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	if err := makeDir(path); err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
 	if err := checkOwn(path, 0o022); err != nil {
@@ -70,7 +78,13 @@ func Open(path string, opt Options) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dir{path: path, lock: lock, machineID: opt.MachineID}
+	d := &Dir{
+		path:       path,
+		lock:       lock,
+		machineID:  opt.MachineID,
+		seal:       cmp.Or(opt.SealPeriod, 24*time.Hour),
+		ticketLife: cmp.Or(opt.TicketLife, ticket.DefaultLife),
+	}
 	if opt.Engine == nil {
 		opt.Engine = bolt.Open
 	}
@@ -98,25 +112,24 @@ func (d *Dir) open(opt Options) error {
 	if err != nil {
 		return err
 	}
-	d.store, err = opt.Engine(d.file(storeFile), begun || inFile)
+	engine, err := opt.Engine(d.file(storeFile), begun || inFile)
 	if err != nil {
 		return err
 	}
 	if key == nil {
-		key, err = d.makeKey()
+		key, err = d.makeKey(engine)
 	}
 	if err != nil {
-		return errors.Join(err, d.store.Close())
+		return errors.Join(err, engine.Close())
 	}
-	secret := *key
-	d.key = func() StateKey { return secret }
+	d.store = Seal(engine, *key)
 	return nil
 }
 
 // makeKey makes the key of a first start.
-func (d *Dir) makeKey() (*StateKey, error) {
+func (d *Dir) makeKey(engine store.Store) (*StateKey, error) {
 	something := errors.New("something")
-	err := d.store.List(context.Background(), nil, func(store.Entry) error { return something })
+	err := engine.List(context.Background(), nil, func(store.Entry) error { return something })
 	if err == something {
 		return nil, fmt.Errorf("state: %s is missing and %s cannot be read without it: restore the key, or move the whole directory away to begin anew (every client then logs in again)",
 			d.file(keyFile), storeFile)
@@ -136,20 +149,13 @@ func (d *Dir) file(name string) string { return filepath.Join(d.path, name) }
 // Path is the directory's.
 func (d *Dir) Path() string { return d.path }
 
-// Store is the directory's; it is closed with it.
+// Store is the directory's; it is closed with it. Its values are sealed: what
+// goes in need not be wrapped.
 func (d *Dir) Store() store.Store { return d.store }
-
-// Wrap is Wrap with the directory's key.
-func (d *Dir) Wrap(storeKey, plain []byte) []byte { return Wrap(d.key(), storeKey, plain) }
-
-// Unwrap is Unwrap with the directory's key.
-func (d *Dir) Unwrap(storeKey, wrapped []byte) ([]byte, error) {
-	return Unwrap(d.key(), storeKey, wrapped)
-}
 
 // Pages is NewPages in the directory's store.
 func (d *Dir) Pages(prefix string, recordSize int) *Pages {
-	return NewPages(d.store, d.key(), prefix, recordSize)
+	return NewPages(d.store, prefix, recordSize)
 }
 
 // Close writes what is behind, closes the store and lets go of the lock.

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"blackswan/store"
+	"blackswan/store/bolt"
 )
 
 // machineAt writes a machine-id and returns options that look there.
@@ -74,23 +75,28 @@ func TestOpenFirst(t *testing.T) {
 	if err != nil || key == (StateKey{}) {
 		t.Fatalf("the key in the file: %v", err)
 	}
-	wrapped := d.Wrap([]byte("place"), []byte("plain"))
-	if plain, err := Unwrap(key, []byte("place"), wrapped); err != nil || string(plain) != "plain" {
-		t.Errorf("the key in the file does not open what the Dir wrapped: %v", err)
-	}
-	if err := d.Store().Apply(t.Context(), []store.Op{{Key: []byte("place"), Value: wrapped}}, store.Behind); err != nil {
+	if err := d.Store().Apply(t.Context(), []store.Op{{Key: []byte("place"), Value: []byte("plain")}}, store.Behind); err != nil {
 		t.Fatal(err)
 	}
 	closeDir(t, d)
 	closeDir(t, d)
 
 	d = openDir(t, path, opt)
-	b, err := d.Store().Get(t.Context(), []byte("place"))
+	if b, err := d.Store().Get(t.Context(), []byte("place")); err != nil || string(b) != "plain" {
+		t.Errorf("after a restart: %q, %v", b, err)
+	}
+	closeDir(t, d)
+	engine, err := bolt.Open(filepath.Join(path, storeFile), true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if plain, err := d.Unwrap([]byte("place"), b); err != nil || string(plain) != "plain" {
-		t.Errorf("after a restart: %q, %v", plain, err)
+	defer engine.Close()
+	b, err := engine.Get(t.Context(), []byte("place"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain, err := Unwrap(key, []byte("place"), b); err != nil || string(plain) != "plain" {
+		t.Errorf("in the file: %q, %v; want it wrapped under the key in the file", b, err)
 	}
 }
 
@@ -253,6 +259,9 @@ func TestMain(m *testing.M) {
 		}
 		fmt.Println("holding", d.Path())
 		select {}
+	}
+	if path := os.Getenv(victimEnv); path != "" {
+		victim(path)
 	}
 	os.Exit(m.Run())
 }

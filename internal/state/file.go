@@ -113,11 +113,31 @@ func writeFile(path string, b []byte) error {
 	if err := os.Rename(next, path); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// makeDir makes a directory and those above it, mode 0700, and is on disk when
+// it returns.
+func makeDir(path string) error {
+	if there, err := exists(path); err != nil || there {
+		return err
+	}
+	parent := filepath.Dir(path)
+	if err := makeDir(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(path, 0o700); err != nil {
+		return err
+	}
+	return syncDir(parent)
 }
 
 // takeLock locks the file until it is closed and leaves our number in it. The

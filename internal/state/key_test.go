@@ -81,9 +81,9 @@ func TestParseStateKey(t *testing.T) {
 // holds one.
 func TestStateKeyRedacted(t *testing.T) {
 	key := StateKey(bytes.Repeat([]byte{0xA7}, 32))
-	dir := &Dir{key: func() StateKey { return key }}
+	dir := &Dir{store: Seal(nil, key)}
 	for _, v := range []any{key, &key, struct{ K StateKey }{key}, []StateKey{key}, Options{Key: &key},
-		*NewPages(nil, key, "", 1), NewPages(nil, key, "", 1), dir} {
+		Seal(nil, key), *Seal(nil, key), NewPages(Seal(nil, key), "", 1), dir} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%x", "%X", "%s", "%q", "%d", "%o", "%b"} {
 			text := strings.ToLower(fmt.Sprintf(verb, v))
 			for _, octet := range []string{"a7a7", "167 167", "0xa7, 0xa7", "0xa7,0xa7", "\xa7\xa7", `\xa7`, "247 247", "10100111"} {

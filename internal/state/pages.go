@@ -15,12 +15,12 @@ const (
 	PageSlots = 4096
 	// MaxSlots bounds a table: 256 pages, a million records.
 	MaxSlots = 256 * PageSlots
-	// MaxRecord is the largest record, in octets: a full page stays under
+	// MaxRecord is the largest record, in octets: a full page is well under
 	// store.MaxValue.
 	MaxRecord = 512
 )
 
-// A page, before it is wrapped:
+// A page:
 //
 //	 0                   1                   2                   3
 //	 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
@@ -42,7 +42,6 @@ const (
 // It belongs to one goroutine.
 type Pages struct {
 	store  store.Store
-	key    func() StateKey // a function: fmt prints no result of it
 	prefix string
 	size   int
 	pages  []*page // by number; nil until a slot of it is set
@@ -57,12 +56,13 @@ type page struct {
 }
 
 // NewPages returns an empty table whose pages lie below prefix. It neither
-// reads nor changes what is there already. A record has recordSize octets.
-func NewPages(s store.Store, key StateKey, prefix string, recordSize int) *Pages {
+// reads nor changes what is there already. A record has recordSize octets. The
+// store is a Sealed one: addresses of clients are no one else's business.
+func NewPages(s store.Store, prefix string, recordSize int) *Pages {
 	if recordSize < 1 || recordSize > MaxRecord {
 		panic(fmt.Sprintf("state: pages of records of %d octets: want 1 to %d", recordSize, MaxRecord))
 	}
-	return &Pages{store: s, key: func() StateKey { return key }, prefix: prefix, size: recordSize}
+	return &Pages{store: s, prefix: prefix, size: recordSize}
 }
 
 // Set copies rec into a slot, 0 to MaxSlots-1.
@@ -122,7 +122,7 @@ func (p *Pages) Flush(ctx context.Context) error {
 	for i, n := range p.dirty {
 		ops[i] = store.Op{Key: p.pageKey(n)}
 		if pg := p.pages[n]; pg.count > 0 {
-			ops[i].Value = Wrap(p.key(), ops[i].Key, p.encode(pg))
+			ops[i].Value = p.encode(pg)
 		}
 	}
 	if err := p.store.Apply(ctx, ops, store.Behind); err != nil {
@@ -157,13 +157,9 @@ func (p *Pages) encode(pg *page) []byte {
 // as it is. A page that does not open ends it with an error that names the page.
 func (p *Pages) Load(ctx context.Context, f func(slot int, rec []byte)) error {
 	return p.store.List(ctx, []byte(p.prefix), func(e store.Entry) error {
-		b, err := Unwrap(p.key(), e.Key, e.Value)
-		if err != nil {
-			return err
-		}
 		n, err := pageNumber(e.Key)
 		if err == nil {
-			err = decodePage(b, p.size, n*PageSlots, f)
+			err = decodePage(e.Value, p.size, n*PageSlots, f)
 		}
 		if err != nil {
 			return fmt.Errorf("state: page %q: %w", e.Key, err)

@@ -14,17 +14,18 @@ import (
 	"blackswan/store/memory"
 )
 
-func openMemory(t testing.TB) store.Store {
-	s := memory.Open()
+// openMemory returns a sealed store.
+func openMemory(t testing.TB) *Sealed {
+	s := Seal(memory.Open(), NewStateKey())
 	t.Cleanup(func() { s.Close() })
 	return s
 }
 
 // loaded returns what the store holds below prefix.
-func loaded(t *testing.T, s store.Store, key StateKey, prefix string, size int) map[int]string {
+func loaded(t *testing.T, s store.Store, prefix string, size int) map[int]string {
 	t.Helper()
 	all := make(map[int]string)
-	err := NewPages(s, key, prefix, size).Load(t.Context(), func(slot int, rec []byte) {
+	err := NewPages(s, prefix, size).Load(t.Context(), func(slot int, rec []byte) {
 		if _, twice := all[slot]; twice {
 			t.Errorf("slot %d twice", slot)
 		}
@@ -42,8 +43,8 @@ func TestPages(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	s, key := openMemory(t), NewStateKey()
-	p := NewPages(s, key, "table/", size)
+	s := openMemory(t)
+	p := NewPages(s, "table/", size)
 	oracle := make(map[int]string)
 	for range 50 {
 		for range r.IntN(50) {
@@ -60,7 +61,7 @@ func TestPages(t *testing.T) {
 		if err := p.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if got := loaded(t, s, key, "table/", size); !maps.Equal(got, oracle) {
+		if got := loaded(t, s, "table/", size); !maps.Equal(got, oracle) {
 			t.Fatalf("store holds %v; want %v", got, oracle)
 		}
 	}
@@ -89,8 +90,7 @@ func (c *counter) Apply(ctx context.Context, ops []store.Op, d store.Durability)
 // repeated; an empty page is no record.
 func TestPagesFlush(t *testing.T) {
 	s := &counter{Store: openMemory(t)}
-	key := NewStateKey()
-	p := NewPages(s, key, "t/", 1)
+	p := NewPages(s, "t/", 1)
 	flush := func(batches, ops int) {
 		t.Helper()
 		s.batches, s.ops = 0, 0
@@ -122,22 +122,22 @@ func TestPagesFlush(t *testing.T) {
 	if _, err := s.Get(t.Context(), []byte("t/00")); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("an empty page: %v", err)
 	}
-	if got := loaded(t, s, key, "t/", 1); len(got) != 10_000-4096 || got[9_999] != "\x02" {
+	if got := loaded(t, s, "t/", 1); len(got) != 10_000-4096 || got[9_999] != "\x02" {
 		t.Errorf("%d records, the last %q", len(got), got[9_999])
 	}
 }
 
 func TestPagesDropAll(t *testing.T) {
-	s, key := openMemory(t), NewStateKey()
+	s := openMemory(t)
 	for _, prefix := range []string{"t/1/", "t/2/", "u/"} {
-		p := NewPages(s, key, prefix, 1)
+		p := NewPages(s, prefix, 1)
 		p.Set(3, []byte{1})
 		p.Set(5000, []byte{2})
 		if err := p.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	p := NewPages(s, key, "t/", 1)
+	p := NewPages(s, "t/", 1)
 	p.Set(4, []byte{3})
 	if err := p.DropAll(t.Context()); err != nil {
 		t.Fatal(err)
@@ -145,10 +145,10 @@ func TestPagesDropAll(t *testing.T) {
 	if err := p.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := loaded(t, s, key, "t/", 1); len(got) != 0 {
+	if got := loaded(t, s, "t/", 1); len(got) != 0 {
 		t.Errorf("t/ holds %v", got)
 	}
-	if got := loaded(t, s, key, "u/", 1); len(got) != 2 {
+	if got := loaded(t, s, "u/", 1); len(got) != 2 {
 		t.Errorf("u/ holds %v; want two records", got)
 	}
 }
@@ -156,33 +156,29 @@ func TestPagesDropAll(t *testing.T) {
 // TestPagesRefuse: a page that is not whole, not ours or not in its place is an
 // error that names it, and none of its records is told.
 func TestPagesRefuse(t *testing.T) {
-	key := NewStateKey()
-	p := NewPages(openMemory(t), key, "t/", 2)
+	p := NewPages(openMemory(t), "t/", 2)
 	for slot := range 3 {
 		p.Set(slot, []byte{1, 2})
 	}
 	good := p.encode(p.pages[0])
 	for name, c := range map[string]struct {
 		place string
-		value func() []byte
+		value []byte
 	}{
-		"flipped":     {"t/00", func() []byte { b := Wrap(key, []byte("t/00"), good); b[len(b)-1] ^= 1; return b }},
-		"moved":       {"t/01", func() []byte { return Wrap(key, []byte("t/00"), good) }},
-		"no number":   {"t/0x", func() []byte { return Wrap(key, []byte("t/0x"), good) }},
-		"short":       {"t/00", func() []byte { return Wrap(key, []byte("t/00"), good[:len(good)-1]) }},
-		"long":        {"t/00", func() []byte { return Wrap(key, []byte("t/00"), append(good, 0)) }},
-		"headless":    {"t/00", func() []byte { return Wrap(key, []byte("t/00"), good[:pageHeader]) }},
-		"empty":       {"t/00", func() []byte { return Wrap(key, []byte("t/00"), nil) }},
-		"not wrapped": {"t/00", func() []byte { return good }},
-		"version":     {"t/00", func() []byte { return Wrap(key, []byte("t/00"), append([]byte{2}, good[1:]...)) }},
-		"reserved":    {"t/00", func() []byte { return Wrap(key, []byte("t/00"), append([]byte{1, 1}, good[2:]...)) }},
-		"size":        {"t/00", func() []byte { return Wrap(key, []byte("t/00"), append([]byte{1, 0, 0, 1}, good[4:]...)) }},
+		"no number": {"t/0x", good},
+		"short":     {"t/00", good[:len(good)-1]},
+		"long":      {"t/00", append(good[:len(good):len(good)], 0)},
+		"headless":  {"t/00", good[:pageHeader]},
+		"empty":     {"t/00", []byte{}},
+		"version":   {"t/00", append([]byte{2}, good[1:]...)},
+		"reserved":  {"t/00", append([]byte{1, 1}, good[2:]...)},
+		"size":      {"t/00", append([]byte{1, 0, 0, 1}, good[4:]...)},
 	} {
 		s := openMemory(t)
-		if err := s.Apply(t.Context(), []store.Op{{Key: []byte(c.place), Value: c.value()}}, store.Behind); err != nil {
+		if err := s.Apply(t.Context(), []store.Op{{Key: []byte(c.place), Value: c.value}}, store.Behind); err != nil {
 			t.Fatal(err)
 		}
-		err := NewPages(s, key, "t/", 2).Load(t.Context(), func(slot int, rec []byte) {
+		err := NewPages(s, "t/", 2).Load(t.Context(), func(slot int, rec []byte) {
 			t.Errorf("%s: told of slot %d", name, slot)
 		})
 		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", c.place)) {
@@ -192,13 +188,13 @@ func TestPagesRefuse(t *testing.T) {
 }
 
 func TestPagesMisuse(t *testing.T) {
-	p := NewPages(nil, StateKey{}, "t/", 2)
+	p := NewPages(nil, "t/", 2)
 	for name, f := range map[string]func(){
 		"record too short": func() { p.Set(0, []byte{1}) },
 		"slot below":       func() { p.Set(-1, []byte{1, 2}) },
 		"slot above":       func() { p.Set(MaxSlots, []byte{1, 2}) },
-		"size 0":           func() { NewPages(nil, StateKey{}, "t/", 0) },
-		"size too large":   func() { NewPages(nil, StateKey{}, "t/", MaxRecord+1) },
+		"size 0":           func() { NewPages(nil, "t/", 0) },
+		"size too large":   func() { NewPages(nil, "t/", MaxRecord+1) },
 	} {
 		func() {
 			defer func() {
@@ -215,21 +211,21 @@ func TestPagesMisuse(t *testing.T) {
 
 // TestPagesLargest: a full page of the largest records fits the store.
 func TestPagesLargest(t *testing.T) {
-	s, key := openMemory(t), NewStateKey()
-	p := NewPages(s, key, "t/", MaxRecord)
+	s := openMemory(t)
+	p := NewPages(s, "t/", MaxRecord)
 	for slot := range PageSlots {
 		p.Set(MaxSlots-1-slot, make([]byte, MaxRecord))
 	}
 	if err := p.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(loaded(t, s, key, "t/", MaxRecord)); n != PageSlots {
+	if n := len(loaded(t, s, "t/", MaxRecord)); n != PageSlots {
 		t.Fatalf("%d records; want %d", n, PageSlots)
 	}
 }
 
 func TestPagesSetAllocs(t *testing.T) {
-	p := NewPages(openMemory(t), StateKey{}, "t/", RollCallSize)
+	p := NewPages(openMemory(t), "t/", RollCallSize)
 	rec := make([]byte, RollCallSize)
 	p.Set(0, rec)
 	if n := testing.AllocsPerRun(100, func() { p.Set(1, rec); p.Clear(1) }); n != 0 {
@@ -240,7 +236,7 @@ func TestPagesSetAllocs(t *testing.T) {
 // BenchmarkPages is a resume's share of the roll call: one slot set, one
 // cleared, a flush every thousand.
 func BenchmarkPages(b *testing.B) {
-	p := NewPages(openMemory(b), NewStateKey(), "t/", RollCallSize)
+	p := NewPages(openMemory(b), "t/", RollCallSize)
 	rec := make([]byte, RollCallSize)
 	for i := 0; b.Loop(); i++ {
 		p.Set(i%100_000, rec)

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+
+	"blackswan/ticket"
 )
 
 // Octets of the records that are kept in Pages.
@@ -122,29 +124,22 @@ func parseAddrPort(b []byte, is4 bool) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(addr, port), true
 }
 
-// Floor is the record of a lineage: its tickets with a smaller serial are dead
-// (rule D5).
+// AppendFloor appends FloorSize octets: the record of a lineage whose tickets
+// with a smaller serial are dead (rule D5).
 //
 //	lineage 16 | floor 4 | until 8
-type Floor struct {
-	Lineage [16]byte
-	Floor   uint32 // the largest: all of them
-	Until   int64  // Unix seconds; the last of its tickets has expired then
-}
-
-// AppendFloor appends FloorSize octets.
-func AppendFloor(b []byte, f Floor) []byte {
+func AppendFloor(b []byte, f ticket.Floor) []byte {
 	b = append(b, f.Lineage[:]...)
 	b = binary.BigEndian.AppendUint32(b, f.Floor)
 	return binary.BigEndian.AppendUint64(b, uint64(f.Until))
 }
 
 // ParseFloor reads exactly one floor.
-func ParseFloor(b []byte) (Floor, error) {
+func ParseFloor(b []byte) (ticket.Floor, error) {
 	if len(b) != FloorSize {
-		return Floor{}, ErrRecord
+		return ticket.Floor{}, ErrRecord
 	}
-	return Floor{
+	return ticket.Floor{
 		Lineage: [16]byte(b),
 		Floor:   binary.BigEndian.Uint32(b[16:]),
 		Until:   int64(binary.BigEndian.Uint64(b[20:])),

@@ -6,6 +6,8 @@ import (
 	"math"
 	"net/netip"
 	"testing"
+
+	"blackswan/ticket"
 )
 
 func TestRuleC2_RollCallEntry(t *testing.T) {
@@ -36,7 +38,7 @@ func TestRuleC2_RollCallEntry(t *testing.T) {
 }
 
 func TestFloor(t *testing.T) {
-	f := Floor{Lineage: [16]byte{1, 15: 2}, Floor: math.MaxUint32, Until: 1_800_000_000}
+	f := ticket.Floor{Lineage: [16]byte{1, 15: 2}, Floor: math.MaxUint32, Until: 1_800_000_000}
 	const want = "01000000000000000000000000000002" + "ffffffff" + "000000006b49d200"
 	b := AppendFloor(nil, f)
 	if got := hex.EncodeToString(b); got != want || len(b) != FloorSize {
@@ -80,7 +82,7 @@ func TestRecordsRefuse(t *testing.T) {
 		"roll call, remote not IPv4": {AppendRollCallEntry(nil, RollCallEntry{Local: v6, Remote: v6}),
 			func(b []byte) error { _, err := ParseRollCallEntry(b); return err },
 			map[int]byte{16: flagRemote4}},
-		"floor": {AppendFloor(nil, Floor{}), func(b []byte) error { _, err := ParseFloor(b); return err }, nil},
+		"floor": {AppendFloor(nil, ticket.Floor{}), func(b []byte) error { _, err := ParseFloor(b); return err }, nil},
 		"child SPI": {AppendChildSPI(nil, ChildSPI{}), func(b []byte) error { _, err := ParseChildSPI(b); return err },
 			map[int]byte{20: 4, 21: 2}},
 	} {
@@ -120,13 +122,13 @@ func FuzzParseRollCallEntry(f *testing.F) {
 }
 
 func FuzzPage(f *testing.F) {
-	p := NewPages(nil, StateKey{}, "", 2)
+	p := NewPages(nil, "", 2)
 	p.Set(0, []byte{1, 2})
 	p.Set(4095, []byte{3, 4})
 	f.Add(p.encode(p.pages[0]))
 	f.Add([]byte{pageVersion, 0, 0, 2})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		again := NewPages(nil, StateKey{}, "", 2)
+		again := NewPages(nil, "", 2)
 		if decodePage(b, 2, 0, again.Set) != nil {
 			return
 		}

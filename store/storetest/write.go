@@ -82,12 +82,12 @@ func testApplyAtomic(t *testing.T, k *kit) {
 
 func testApplySizes(t *testing.T, k *kit) {
 	longest := bytes.Repeat([]byte{'k'}, store.MaxKey)
-	largest := bytes.Repeat([]byte{'v'}, store.MaxValue)
+	largest := bytes.Repeat([]byte{'v'}, store.MaxValue-store.MaxWrap)
 	k.apply(store.Durable, store.Op{Key: longest, Value: largest})
 	k.want(string(longest), string(largest))
 	for name, op := range map[string]store.Op{
 		"long key":    {Key: append(longest, 'k')},
-		"large value": {Key: longest, Value: append(largest, 'v')},
+		"large value": {Key: longest, Value: bytes.Repeat([]byte{'v'}, store.MaxValue+1)},
 		"ended":       {Key: longest, Value: largest, TTL: -1},
 	} {
 		if k.s.Apply(k.ctx, []store.Op{op}, store.Durable) == nil {
