@@ -1,0 +1,195 @@
+package interop
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long the lab waits for anything that should happen at once.
+// Tests wait for the event; only a failing one sees this time pass.
+const patience = 40 * time.Second
+
+// Lab is a switch and the nodes on it, each in a network namespace named
+// bs-PID-WORD after the process that made it. Close removes all of it; what a
+// killed run left behind is found by that name and removed by the next NewLab.
+type Lab struct {
+	dir     string
+	nodes   []*Node
+	closers []func()
+}
+
+// Node is one machine of the lab: a namespace with eth0 at Addr (10.9.0.0/24).
+type Node struct {
+	lab  *Lab
+	name string
+	word string
+	Addr netip.Addr
+}
+
+var leftover = regexp.MustCompile(`^bs-([0-9]+)-`)
+
+// NewLab makes the hub's namespace and bridge, and a directory of its own.
+func NewLab() (*Lab, error) {
+	if err := removeLeftovers(); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", fmt.Sprintf("bs-%d-", os.Getpid()))
+	if err != nil {
+		return nil, err
+	}
+	l := &Lab{dir: dir}
+	hub := l.namespace("hub")
+	for _, args := range []string{
+		"netns add " + hub,
+		"-n " + hub + " link add br0 type bridge",
+		"-n " + hub + " link set br0 up",
+	} {
+		if err := ip(args); err != nil {
+			l.Close()
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+func (l *Lab) namespace(word string) string { return fmt.Sprintf("bs-%d-%s", os.Getpid(), word) }
+
+// Node makes a namespace and plugs it into the hub. The first node has
+// 10.9.0.1, the next 10.9.0.2; inner addresses go on its loopback interface.
+func (l *Lab) Node(t testing.TB, word string, inner ...string) *Node {
+	t.Helper()
+	number := len(l.nodes) + 1
+	n := &Node{
+		lab: l, name: l.namespace(word), word: word,
+		Addr: netip.AddrFrom4([4]byte{10, 9, 0, byte(number)}),
+	}
+	l.nodes = append(l.nodes, n)
+	hub, port := l.namespace("hub"), "port"+strconv.Itoa(number)
+	steps := []string{
+		"netns add " + n.name,
+		"-n " + n.name + " link set lo up",
+		"-n " + hub + " link add " + port + " type veth peer name eth0 netns " + n.name,
+		"-n " + hub + " link set " + port + " master br0 up",
+		"-n " + n.name + " addr add " + n.Addr.String() + "/24 dev eth0",
+		"-n " + n.name + " link set eth0 up",
+	}
+	for _, addr := range inner {
+		steps = append(steps, "-n "+n.name+" addr add "+addr+" dev lo")
+	}
+	for _, args := range steps {
+		if err := ip(args); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return n
+}
+
+// Close ends what lasts as long as the lab, last begun first, and removes the
+// namespaces and the directory.
+func (l *Lab) Close() {
+	for i := len(l.closers) - 1; i >= 0; i-- {
+		l.closers[i]()
+	}
+	for _, n := range l.nodes {
+		_ = ip("netns del " + n.name)
+	}
+	_ = ip("netns del " + l.namespace("hub"))
+	_ = os.RemoveAll(l.dir)
+}
+
+// Lasting is t for a thing that many tests share: its Cleanup runs when the
+// lab closes, not when t ends.
+func (l *Lab) Lasting(t testing.TB) testing.TB { return lasting{t, l} }
+
+type lasting struct {
+	testing.TB
+	lab *Lab
+}
+
+func (l lasting) Cleanup(end func()) { l.lab.closers = append(l.lab.closers, end) }
+
+// Dir makes a directory for a daemon of this node, gone when the lab closes.
+func (n *Node) Dir(t testing.TB, word string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(n.lab.dir, n.word+"-"+word+"-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func ip(args string) error {
+	out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("ip %s: %w: %s", args, err, out)
+	}
+	return nil
+}
+
+// removeLeftovers removes what runs that no longer live have left: processes
+// inside their namespaces, the namespaces, and their directories.
+func removeLeftovers() error {
+	out, err := exec.Command("ip", "netns", "list").Output()
+	if err != nil {
+		return fmt.Errorf("ip netns list: %w (is iproute2 installed?)", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if !ofDeadRun(name) {
+			continue
+		}
+		pids, _ := exec.Command("ip", "netns", "pids", name).Output()
+		for word := range strings.FieldsSeq(string(pids)) {
+			if pid, err := strconv.Atoi(word); err == nil {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+		if err := ip("netns del " + name); err != nil {
+			return err
+		}
+	}
+	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), "bs-*-*"))
+	for _, dir := range dirs {
+		if ofDeadRun(filepath.Base(dir)) {
+			_ = os.RemoveAll(dir)
+		}
+	}
+	return nil
+}
+
+// ofDeadRun reports whether name was given by a process that is no more.
+func ofDeadRun(name string) bool {
+	m := leftover.FindStringSubmatch(name)
+	if m == nil {
+		return false
+	}
+	pid, err := strconv.Atoi(m[1])
+	return err == nil && syscall.Kill(pid, 0) == syscall.ESRCH
+}
+
+// until calls try every few milliseconds until it is content, and fails the
+// test with what was awaited when patience ends.
+func until(t testing.TB, what string, try func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !try() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}

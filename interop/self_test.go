@@ -1,0 +1,50 @@
+package interop
+
+import (
+	"fmt"
+	"testing"
+)
+
+// The peers alone, before we meet them: tells a broken peer from a broken us.
+
+func TestStrongSwanMeetsItself(t *testing.T) {
+	west := lab.Node(t, "swan-west", "10.8.1.1/32")
+	east := lab.Node(t, "swan-east", "10.7.0.1/32")
+	conf := func(local, remote *Node, ids [2]string, ts [2]string) string {
+		return fmt.Sprintf(`connections {
+  self {
+    version = 2
+    local_addrs = %s
+    remote_addrs = %s
+    proposals = aes256gcm16-prfsha256-x25519
+    rekey_time = 0
+    local { auth = psk
+ id = %s
+ }
+    remote { auth = psk
+ id = %s
+ }
+    children {
+      self { local_ts = %s
+ remote_ts = %s
+ esp_proposals = aes256gcm16
+ rekey_time = 0
+ }
+    }
+  }
+}
+secrets {
+  ike-self { secret = "a secret of the test" }
+}
+`, local.Addr, remote.Addr, ids[0], ids[1], ts[0], ts[1])
+	}
+	w, e := west.StartCharon(t), east.StartCharon(t)
+	w.Load(t, conf(west, east, [2]string{"west", "east"}, [2]string{"10.8.1.0/24", "10.7.0.0/16"}), nil)
+	e.Load(t, conf(east, west, [2]string{"east", "west"}, [2]string{"10.7.0.0/16", "10.8.1.0/24"}), nil)
+	if out, err := w.Swanctl(t, "--initiate", "--child", "self", "--timeout", "10"); err != nil {
+		t.Fatalf("initiate: %v\n%s", err, out)
+	}
+	w.AwaitUp(t, "self")
+	e.AwaitUp(t, "self")
+	west.MustRun(t, nil, "ping", "-c1", "-W5", "-I", "10.8.1.1", "10.7.0.1")
+}
