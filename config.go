@@ -1,0 +1,152 @@
+// Package blackswan is an IKEv2 VPN, gateway and client, built for the day the
+// gateway dies: after a crash every client learns of it at once (RFC 6290) and
+// comes back in two round trips without its credentials (RFC 5723).
+//
+// A Gateway or a Client is made from a Config and runs until its context ends.
+// Here, and only here, sockets and goroutines meet the machine of package ike:
+// one goroutine, one Endpoint and one socket to a shard.
+package blackswan
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+)
+
+// Version is the version of the program.
+const Version = "0.1.0"
+
+// Ports that IKE has by RFC 7296 2: without and with UDP encapsulation.
+const (
+	DefaultPort    = 500
+	DefaultNATPort = 4500
+)
+
+// Role is what a Config is used for.
+type Role uint8
+
+// The two roles: who waits for peers, and who brings up a connection.
+const (
+	RoleGateway Role = iota
+	RoleClient
+)
+
+// String is "gateway" or "client".
+func (r Role) String() string {
+	if r == RoleClient {
+		return "client"
+	}
+	return "gateway"
+}
+
+// Config is everything that a Gateway or a Client is made from. Its zero value
+// is safe; it lacks connections only. It is not changed after use: a reload
+// makes a new one.
+type Config struct {
+	// StateDir is the directory that survives a crash. Empty keeps everything
+	// in memory: for clients that are thrown away.
+	StateDir string
+	// StateKey wraps what StateDir holds: 32 octets, or 64 hexadecimal digits.
+	// Empty: the directory has one of its own.
+	StateKey []byte
+
+	// Listen are our own addresses; none: all of them. A client uses the first.
+	Listen []netip.Addr
+	// Port and NATPort are our own UDP ports. 0: DefaultPort and
+	// DefaultNATPort, or, with AnyPort, free ones.
+	Port, NATPort uint16
+	AnyPort       bool
+
+	QCD         string        // tokens of RFC 6290: "auto" (also ""), "on", "off"
+	RollCall    string        // who is shown its token after a crash: "ours" (also ""), "all", "off"
+	RollCallAge time.Duration // the longest silence of who is shown; 0: 10 minutes
+	Cookie      string        // COOKIE before a handshake: "auto" (also ""), "always", "never"
+
+	// KeyLog is a file that gets the keys of every SA, in the form of
+	// Wireshark's ikev2_decryption_table. Whoever reads it reads everything.
+	KeyLog string
+
+	Shards        int // 0: one for each CPU of a gateway, one for a client
+	ReceiveBuffer int // of each socket in octets; 0: 8 MiB for a gateway, the system's default for a client
+	Timers        Timers
+
+	Connections []Connection
+
+	Log *slog.Logger // nil: slog.Default
+
+	// Tap sees every IKE datagram at the socket, without non-ESP marker, or is
+	// nil. It is called by several goroutines and must not keep data.
+	Tap func(out bool, data []byte, at time.Time)
+
+	// OnEvent is told what happens, or is nil. It is called by the goroutines
+	// of the shards, which wait for it: it must be quick.
+	OnEvent func(Event)
+}
+
+// Timers are the times that a peer is given to answer. Zero values are the
+// defaults.
+type Timers struct {
+	Retry    Backoff // of handshakes; default 1 s to 16 s, 6 times
+	Liveness Backoff // of liveness checks; default 1 s to 8 s, 5 times
+}
+
+// Backoff says when a request is sent again, and when its sender gives up. The
+// waiting time doubles each time.
+type Backoff struct {
+	Initial time.Duration // after the first transmission
+	Max     time.Duration // the longest
+	Tries   int           // transmissions in all, the first included
+}
+
+// Connection is one peer, or one group of peers that prove themselves alike.
+type Connection struct {
+	Name string // unique; tickets remember it
+
+	// Gateway is where a client finds it: "host" or "host:port", the port
+	// being that without UDP encapsulation. GatewayNATPort is the other one;
+	// 0: DefaultNATPort. A gateway's connections have neither.
+	Gateway        string
+	GatewayNATPort uint16
+
+	Local, Remote Side
+	PSK           string // shared key: text, 0x and hexadecimal, or 0s and base64
+
+	IKE, ESP []string // proposals, in order of preference; none: the defaults
+
+	// LocalTS and RemoteTS are what the tunnel carries: prefixes, or "dynamic"
+	// (also none) for the addresses of the two sides themselves.
+	LocalTS, RemoteTS []string
+
+	Fragment int           // largest IKE datagram in octets, its IP and UDP headers not counted; 0: 1252
+	DPD      time.Duration // silence after which the peer's liveness is checked; 0: 30 s, negative: never
+	Reauth   time.Duration // gateway: authentication is good for so long (RFC 4478); 0: no limit
+	Lifetime time.Duration // of the IKE SA; bounds its tickets; 0: 24 hours
+	Tickets  TicketPolicy
+
+	// Libreswan is for peers of that make: the short AUTH form of a resume,
+	// and no COOKIE with it.
+	Libreswan bool
+}
+
+// TicketPolicy is whether and for how long a session can be resumed.
+type TicketPolicy struct {
+	Off      bool          // neither ask for nor grant tickets
+	Lifetime time.Duration // of a ticket; 0: 24 hours, or Connection.Lifetime if that is shorter
+}
+
+// Side is one end of a connection: who it is and how it proves that.
+type Side struct {
+	// ID is an identity: a name ("gw.example.org"), a mail address
+	// ("ann@example.org") or an IP address. The remote one may be a pattern:
+	// "*", "*.example.org" or "*@example.org".
+	ID   string
+	Auth string // "psk" (also "") or "cert"
+
+	// Of a local side with "cert": PEM files of the chain, own certificate
+	// first, and of its private key.
+	Cert, Key string
+
+	// Of a remote side with "cert": PEM files of the authorities that we
+	// trust, and of their revocation lists.
+	CA, CRL []string
+}

@@ -1,0 +1,38 @@
+package blackswan
+
+import (
+	"net/netip"
+	"time"
+)
+
+// EventKind names what happened.
+type EventKind string
+
+// What OnEvent is told.
+const (
+	Established EventKind = "established"  // an IKE SA stands after a full handshake
+	Resumed     EventKind = "resumed"      // an IKE SA stands after a resume
+	Confirmed   EventKind = "confirmed"    // gateway: a resumed SA was used by its client, its ticket is spent
+	Detected    EventKind = "detected"     // the peer lost the SA; By tells how we learned
+	Resuming    EventKind = "resuming"     // client: a ticket is shown
+	FellBack    EventKind = "fell_back"    // client: a full handshake begins although there was a ticket
+	Failed      EventKind = "failed"       // client: an attempt ended; Err tells why
+	Refused     EventKind = "refused"      // a peer's request was refused; Err tells why
+	ChildFailed EventKind = "child_failed" // the IKE SA stays without a Child SA; Err tells why
+	Ticket      EventKind = "ticket"       // a ticket was granted or received
+	Down        EventKind = "down"         // an IKE SA ended; Reason tells why
+	TokensOff   EventKind = "tokens_off"   // no tokens are made any more; Err tells why
+)
+
+// Event is something that happened to an SA or to an attempt at one.
+type Event struct {
+	Kind       EventKind
+	At         time.Time
+	Connection string
+	Peer       string // its identity
+	Remote     netip.AddrPort
+	SPIi, SPIr string // 16 hexadecimal digits each
+	By         string // "roll_call", "qcd_reply", "esp_reply", "timeout"
+	Reason     string
+	Err        error
+}
