@@ -290,12 +290,12 @@ func (e *Endpoint) acceptAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 func (e *Endpoint) addTicket(w *wire.Writer, sa *SA) {
 	switch t := e.grant(sa); {
 	case t == nil:
-		w.Notify(wire.Notify{Type: wire.NotifyTicketNACK}) //rfc:5723-4.1-4
+		w.Notify(wire.Notify{Type: wire.NotifyTicketNACK}) //rfc:5723-4.1-8
 	case !sa.frag && len(w.Buf)+len(t) > sa.fragmentLimit():
 		sa.askedAt = 0
-		w.Notify(wire.Notify{Type: wire.NotifyTicketACK}) //rfc:5723-4.1-5
+		w.Notify(wire.Notify{Type: wire.NotifyTicketACK}) //rfc:5723-4.1-9
 	default:
-		w.Notify(wire.Notify{Type: wire.NotifyTicketLTOpaque, Data: t}) //rfc:5723-4.1-3
+		w.Notify(wire.Notify{Type: wire.NotifyTicketLTOpaque, Data: t}) //rfc:5723-4.1-7
 		e.event(sa, Event{Kind: EventTicket})
 	}
 }

@@ -27,7 +27,7 @@ func (e *Endpoint) sendAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 func (e *Endpoint) composeAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 	resume := sa.half.resume
 	w := e.compose(sa, wire.ExchangeIKEAuth, false, 1)
-	w.ID(wire.PayloadIDi, sa.conn.Local.ID) //rfc:5723-4.3.3-4
+	w.ID(wire.PayloadIDi, sa.conn.Local.ID) //rfc:5723-4.3.3-3
 	if !resume {
 		w.Notify(wire.Notify{Type: wire.NotifyInitialContact})
 	}
@@ -177,7 +177,7 @@ func (e *Endpoint) connected(sa *SA) {
 	}
 	if t != nil {
 		if !m.has(wire.NotifyTicketLTOpaque) { // a used ticket is never shown again (RFC 5723 4.3.1)
-			e.forgetTicket(t) //rfc:5723-4.3.1-4
+			e.forgetTicket(t) //rfc:5723-4.3.1-3
 		}
 		t.silent, t.tries, t.full, t.by = 0, 0, false, ByNothing
 	}

@@ -20,10 +20,6 @@ import (
 // noSA answers a message that belongs to no SA of ours (RFC 6290 4.5,
 // RFC 7296 2.21.4).
 func (e *Endpoint) noSA(p Packet, h wire.Header) {
-	if n, ok := e.espNotice(p, h); ok {
-		e.takeESPNotice(n)
-		return
-	}
 	if !e.answerable(p, h) {
 		e.drop(DropUnknownSPI)
 		return
@@ -55,7 +51,7 @@ func (e *Endpoint) answerable(p Packet, h wire.Header) bool {
 	switch {
 	case h.Flags&wire.FlagResponse != 0 || h.SPIi == 0 || h.SPIr == 0 || !e.usable(p):
 		return false
-	case h.NextPayload != wire.PayloadSK && h.NextPayload != wire.PayloadSKF: //rfc:6290-3-4
+	case h.NextPayload != wire.PayloadSK && h.NextPayload != wire.PayloadSKF: //rfc:6290-3-2
 		return false
 	}
 	switch h.Exchange {
@@ -92,7 +88,7 @@ func (e *Endpoint) over(ours wire.SPI, made spi.Made) bool {
 // showToken answers with the token of the lost SA, which is the one that its
 // peer was given: HMAC of both SPIs under a secret that outlives the crash.
 func (e *Endpoint) showToken(p Packet, h wire.Header, gen uint8) bool {
-	tok, ok := e.tokens.Token(e.scratch.token[:0], gen, uint64(h.SPIi), uint64(h.SPIr)) //rfc:6290-3-3
+	tok, ok := e.tokens.Token(e.scratch.token[:0], gen, uint64(h.SPIi), uint64(h.SPIr)) //rfc:6290-3-2
 	if !ok {
 		return false
 	}
@@ -129,10 +125,6 @@ func (e *Endpoint) invalidSPI(h wire.Header, token []byte) []byte {
 // Message ID, exchange type, R flag and source are not looked at: the token
 // alone decides (RFC 6290 3, rule A6).
 func (e *Endpoint) clear(sa *SA, p Packet, h wire.Header) {
-	if n, ok := e.espNotice(p, h); ok {
-		e.takeESPNotice(n)
-		return
-	}
 	if err := e.msg.sort(clearNotify, h.NextPayload, p.Data[wire.HeaderLen:]); err != nil {
 		e.drop(DropMalformed)
 		return
@@ -149,7 +141,7 @@ func (e *Endpoint) clear(sa *SA, p Packet, h wire.Header) {
 		}
 		e.crashed(sa, by)
 	case shown:
-		e.drop(DropToken) // never answered: RFC 6290 4.5 //rfc:6290-4.5-4
+		e.drop(DropToken) // never answered: RFC 6290 4.5 //rfc:6290-4.5-6
 	case e.msg.has(wire.NotifyInvalidIKESPI):
 		e.drop(DropHint)
 		e.lostHint(sa)
@@ -177,7 +169,7 @@ func (e *Endpoint) tokenShown(sa *SA) (shown, proved bool) {
 			return shown, false
 		}
 		for i := range sa.tokens {
-			if sa.tokens[i].Verify(n.Data) { //rfc:6290-3-5
+			if sa.tokens[i].Verify(n.Data) { //rfc:6290-3-3
 				proved = true
 			}
 		}
@@ -190,7 +182,7 @@ func (e *Endpoint) tokenShown(sa *SA) (shown, proved bool) {
 func (e *Endpoint) crashed(sa *SA, by By) {
 	t := sa.tun
 	e.event(sa, Event{Kind: EventDetected, By: by})
-	e.down(sa, "the peer lost it", true) //rfc:6290-4.5-3
+	e.down(sa, "the peer lost it", true) //rfc:6290-4.5-5
 	if t != nil {
 		e.lost(t, by)
 	}

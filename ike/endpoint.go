@@ -66,6 +66,7 @@ type Endpoint struct {
 	plainESP   bucket
 	call       rollCall
 	tunnels    []*tunnel
+	wake       int64 // earliest time of a tunnel's next attempt
 	freeHalves []*half
 
 	outs      []Output
@@ -150,6 +151,14 @@ func (e *Endpoint) Packet(now time.Time, p Packet) {
 	if !ok {
 		return
 	}
+	if n, ok := e.espNotice(p, h); ok {
+		e.takeESPNotice(n)
+		return
+	}
+	if h.SPIi == 0 {
+		e.drop(DropFlags)
+		return
+	}
 	if h.SPIr == 0 && h.Flags&wire.FlagInitiator != 0 && h.Flags&wire.FlagResponse == 0 {
 		e.firstMessage(p, h)
 		return
@@ -167,7 +176,7 @@ func (e *Endpoint) Packet(now time.Time, p Packet) {
 		e.drop(DropFlags)
 	case h.NextPayload == wire.PayloadSK || h.NextPayload == wire.PayloadSKF:
 		e.protected(sa, p, h)
-	case sa.state == stateInit && h.Flags&wire.FlagResponse != 0:
+	case sa.half != nil && sa.Original && h.Flags&wire.FlagResponse != 0 && (h.Exchange == wire.ExchangeIKESAInit || h.Exchange == wire.ExchangeSessionResume):
 		e.firstAnswer(sa, p, h)
 	default:
 		e.clear(sa, p, h)
@@ -184,8 +193,6 @@ func (e *Endpoint) header(p Packet) (wire.Header, bool) {
 		// RFC 7296 2.5: a notice of the highest version would be answered
 		// outside an SA; rule A1 does not name it, so silence.
 		e.drop(DropVersion)
-	case h.SPIi == 0:
-		e.drop(DropFlags)
 	default:
 		return h, true
 	}
@@ -312,14 +319,14 @@ func (e *Endpoint) Deadline() (time.Time, bool) {
 	if e.first.waiting() || e.call.due(e.now) {
 		return e.time(e.now), true
 	}
-	due := e.call.next()
+	at := sooner(e.call.next(), e.wake)
 	if len(e.heap) > 0 {
-		due = sooner(due, e.heap[0].at)
+		at = sooner(at, e.heap[0].at)
 	}
-	if due == 0 {
+	if at == 0 {
 		return time.Time{}, false
 	}
-	return e.time(due), true
+	return e.time(at), true
 }
 
 // time is the time that at() made ns of.
@@ -337,8 +344,8 @@ func (e *Endpoint) Advance(now time.Time) {
 			e.schedule(sa)
 		}
 	}
-	for _, t := range e.tunnels {
-		e.tunnelTick(t)
+	if due(e.wake, e.now) {
+		e.wakeTunnels()
 	}
 	e.first.expire(e.now)
 	e.serveQueues(64)

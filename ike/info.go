@@ -62,7 +62,7 @@ func (e *Endpoint) request(sa *SA, kind requestKind) {
 		w.Delete(wire.Delete{Protocol: wire.ProtocolESP, SPISize: 4, SPIs: b[:]})
 		e.removeChild(sa)
 	case requestTicket:
-		w.Notify(wire.Notify{Type: wire.NotifyTicketRequest}) //rfc:5723-4.1-2
+		w.Notify(wire.Notify{Type: wire.NotifyTicketRequest}) //rfc:5723-4.1-4
 	case requestToken:
 		e.addToken(w, sa)
 	}
@@ -180,7 +180,7 @@ func (e *Endpoint) deleted(sa *SA, h wire.Header) bool {
 		e.compose(sa, wire.ExchangeInformational, true, h.MessageID)
 		msg := e.protect(sa, 0)
 		if !sa.Client {
-			e.raise(sa, ticket.Revoked, true) //rfc:5723-6.2-2
+			e.raise(sa, ticket.Revoked, true) //rfc:5723-9.8-1
 		}
 		t := sa.tun
 		if t != nil {
@@ -271,7 +271,7 @@ func (e *Endpoint) takeTokens(sa *SA) {
 			continue
 		}
 		if d, ok := qcd.DigestOf(n.Data); ok && d != sa.tokens[0] {
-			sa.tokens[1], sa.tokens[0] = sa.tokens[0], d //rfc:6290-3-2
+			sa.tokens[1], sa.tokens[0] = sa.tokens[0], d //rfc:6290-3-1
 		}
 	}
 }

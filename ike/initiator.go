@@ -110,9 +110,20 @@ func (e *Endpoint) attempt(t *tunnel) {
 	e.startInit(t)
 }
 
-func (e *Endpoint) tunnelTick(t *tunnel) {
-	if t.at != 0 && t.at <= e.now {
-		e.attempt(t)
+// later plans t's next attempt.
+func (e *Endpoint) later(t *tunnel, at int64) {
+	t.at = at
+	e.wake = sooner(e.wake, at)
+}
+
+// wakeTunnels begins the attempts that are due.
+func (e *Endpoint) wakeTunnels() {
+	e.wake = 0
+	for _, t := range e.tunnels {
+		if due(t.at, e.now) {
+			e.attempt(t)
+		}
+		e.wake = sooner(e.wake, t.at)
 	}
 }
 
@@ -129,7 +140,7 @@ func (e *Endpoint) path(sa *SA, t *tunnel) {
 func (e *Endpoint) startInit(t *tunnel) {
 	sa := e.newSA(true)
 	if sa == nil {
-		t.at = e.now + int64(e.cfg.Timers.CrowdStep)
+		e.later(t, e.now+int64(e.cfg.Timers.CrowdStep))
 		return
 	}
 	t.sa, t.mapped = sa.handle(), false
@@ -196,7 +207,7 @@ func (e *Endpoint) firstAnswer(sa *SA, p Packet, h wire.Header) {
 		e.drop(DropState)
 	case sa.half.resume && h.Exchange == wire.ExchangeSessionResume:
 		e.resumeAnswer(sa, p, h)
-	case !sa.half.resume && h.Exchange == wire.ExchangeIKESAInit && sa.half.question == 0:
+	case !sa.half.resume && sa.state == stateInit && h.Exchange == wire.ExchangeIKESAInit && sa.half.question == 0:
 		e.initAnswer(sa, p, h)
 	default:
 		e.drop(DropState)
@@ -319,7 +330,7 @@ func (e *Endpoint) crowd(t *tunnel) {
 	wait := min(int64(e.cfg.Timers.CrowdStep)<<min(t.tries, 16), int64(e.cfg.Timers.CrowdCap))
 	t.full = true
 	t.tries++
-	t.at = e.now + 1 + int64(uint64(e.random())*uint64(wait)>>32)
+	e.later(t, e.now+1+int64(uint64(e.random())*uint64(wait)>>32))
 }
 
 func (e *Endpoint) random() uint32 {

@@ -156,7 +156,7 @@ func (e *Endpoint) hintAll() {
 	}
 	for _, t := range e.tunnels {
 		if t.at != 0 {
-			t.at = e.now
+			e.later(t, e.now)
 		}
 	}
 }

@@ -44,7 +44,7 @@ func (e *Endpoint) resumeFast(p Packet, h wire.Header, key uint64, proved bool) 
 	switch {
 	case conn.Libreswan && over: // it cannot answer a COOKIE (rule E2)
 		return false
-	case !conn.Libreswan && !proved && (over || waiting > 0): //rfc:5723-4.3.2-9
+	case !conn.Libreswan && !proved && (over || waiting > 0): //rfc:5723-4.3.2-10
 		e.sendCookie(p, h, e.msg.nonce)
 		return true
 	case waiting >= maxHalfResumes:
@@ -65,7 +65,7 @@ func (e *Endpoint) judge(s *ticket.Session, conn *Connection) error {
 	case !conn.Tickets:
 		return refused("its connection grants no tickets")
 	}
-	if err := conn.Grant.Usable(s, e.wall); err != nil { //rfc:5723-4.3.1-3
+	if err := conn.Grant.Usable(s, e.wall); err != nil { //rfc:5723-4.3.2-4
 		return refused(err.Error())
 	}
 	id := wire.ID{Type: wire.IDType(s.IDi.Type), Data: s.IDi.Data}
@@ -82,7 +82,7 @@ func (e *Endpoint) judge(s *ticket.Session, conn *Connection) error {
 		return refused("its AUTH form is switched off")
 	case e.barred.Refuses(e.identity(s), s.FullAuth):
 		return refused("its identity was barred")
-	case e.floors.Below(s.Lineage, s.Serial): //rfc:5723-4.3.1-5
+	case e.floors.Below(s.Lineage, s.Serial): //rfc:5723-4.3.1-4
 		return refused("it was used or revoked")
 	}
 	if conn.Remote.Auth == AuthCert && conn.Recheck != nil {
@@ -126,7 +126,7 @@ func (e *Endpoint) resumeRefusal(p Packet, h wire.Header) {
 	}
 	e.drop(DropTicket)
 	e.event(nil, Event{Kind: EventRefused, Remote: p.Remote, Err: err, SPIs: wire.SPIs{I: h.SPIi}})
-	e.replyNotify(p, h, wire.Notify{Type: wire.NotifyTicketNACK}) //rfc:5723-4.3.2-5
+	e.replyNotify(p, h, wire.Notify{Type: wire.NotifyTicketNACK}) //rfc:5723-4.3.2-3
 }
 
 // resumeAccept makes the half-open SA and answers (RFC 5723 4.3.2). Nothing of
@@ -217,7 +217,7 @@ func (e *Endpoint) authValues(sa *SA, prf *suite.PRF, i, r suite.AuthInput, shor
 func (e *Endpoint) resumedAuth(sa *SA) error {
 	m, hf := &e.msg, sa.half
 	failed := func(why string) error { return &LocalError{wire.NotifyAuthenticationFailed, why} }
-	if !sameID(m.idi, sa.peer) { //rfc:5723-4.3.3-4
+	if !sameID(m.idi, sa.peer) { //rfc:5723-4.3.3-3
 		return failed("IDi is not that of the ticket")
 	}
 	if own := sa.conn.Local.ID; m.idr != nil && !isID(m.idr, own) { //rfc:5723-4.3.3-5
@@ -228,7 +228,7 @@ func (e *Endpoint) resumedAuth(sa *SA) error {
 		return failed("AUTH method is not the shared key's")
 	}
 	form := uint8(formRFC)
-	if !equal(auth.Data, hf.authI.bytes()) { //rfc:5723-4.3.3-1
+	if !equal(auth.Data, hf.authI.bytes()) { //rfc:5723-4.3.3-2
 		// Who once used the RFC form is never accepted in the short one.
 		if hf.shortI.n == 0 || sa.form == formRFC && sa.claimed > 1 || !equal(auth.Data, hf.shortI.bytes()) {
 			return failed("AUTH does not verify")
@@ -292,7 +292,7 @@ func (e *Endpoint) grant(sa *SA) []byte {
 	}
 	s := &e.session
 	e.remember(sa, s)
-	life, ok := sa.conn.Grant.Lifetime(s, e.wall) //rfc:5723-6.2-6
+	life, ok := sa.conn.Grant.Lifetime(s, e.wall) //rfc:5723-6.2-5
 	if !ok {
 		return nil
 	}

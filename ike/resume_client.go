@@ -38,9 +38,9 @@ const resumeOverhead = wire.HeaderLen + 8 + 64 + 4 + nonceLen + 8 + 2*28 + 8 + 2
 // first, because a NAT may know no other (rule C4).
 func (e *Endpoint) startResume(t *tunnel) {
 	s := &e.session
-	sa := e.newSA(true) // SPIi is new: RFC 5723 4.3.2 //rfc:5723-4.3.2-3
+	sa := e.newSA(true) // SPIi is new: RFC 5723 4.3.2 //rfc:5723-4.3.2-6
 	if sa == nil {
-		t.at = e.now + int64(e.cfg.Timers.CrowdStep)
+		e.later(t, e.now+int64(e.cfg.Timers.CrowdStep))
 		return
 	}
 	t.sa = sa.handle()
@@ -67,7 +67,7 @@ func (e *Endpoint) resumeRequestMessage(sa *SA) []byte {
 		w.Notify(wire.Notify{Type: wire.NotifyCookie, Data: hf.cookie})
 	}
 	w.Nonce(hf.ni)
-	w.Notify(wire.Notify{Type: wire.NotifyTicketOpaque, Data: t.ticket}) //rfc:5723-4.3.2-1
+	w.Notify(wire.Notify{Type: wire.NotifyTicketOpaque, Data: t.ticket}) //rfc:5723-7.2-1
 	if !sa.conn.Libreswan {
 		e.addDetection(&w, sa, Packet{Local: sa.local.addrPort(), Remote: sa.remote.addrPort()})
 		e.addSupport(&w, sa, false)
@@ -92,7 +92,7 @@ func (e *Endpoint) resumeAnswer(sa *SA, p Packet, h wire.Header) {
 		e.resumeCandidate(sa, p, h, nr)
 	case e.msg.has(wire.NotifyCookie):
 		e.cookieAsked(sa)
-	case e.msg.has(wire.NotifyTicketNACK): //rfc:5723-4.3.2-6
+	case e.msg.has(wire.NotifyTicketNACK): //rfc:5723-4.3.2-5
 		if !hf.nacked && !anyCandidate(hf) {
 			hf.nacked = true // forgeable: a valid Nr still wins
 			hf.nackAt = e.now + int64(e.cfg.Timers.NackWait)
@@ -134,7 +134,7 @@ func (e *Endpoint) resumeCandidate(sa *SA, p Packet, h wire.Header, nr []byte) {
 	e.learnFirst(sa)
 	*c = candidate{used: true, spir: h.SPIr, nr: append(c.nr[:0], nr...), frag: sa.frag, ours: sa.rollCall, nat: sa.behind}
 	prf := e.prf(sa.suite)
-	suite.DeriveResume(prf, sa.suite, &sa.keys, s.SKd, hf.ni, c.nr, uint64(sa.spi.I), uint64(sa.spi.R)) //rfc:5723-5.1-2
+	suite.DeriveResume(prf, sa.suite, &sa.keys, s.SKd, hf.ni, c.nr, uint64(sa.spi.I), uint64(sa.spi.R)) //rfc:5723-5.1-1
 	e.authValues(sa, prf, suite.AuthInput{Message: hf.msg1, Nonce: c.nr}, suite.AuthInput{Message: p.Data, Nonce: hf.ni}, sa.conn.Libreswan)
 	c.keys = sa.keys
 	c.want = [2]mac{hf.authR, hf.shortR}
@@ -147,7 +147,7 @@ func (e *Endpoint) resumeCandidate(sa *SA, p Packet, h wire.Header, nr []byte) {
 		own = hf.shortI // the client takes the form from its configuration (rule F1)
 	}
 	sa.state = stateAuth
-	e.composeAuth(sa, wire.Auth{Method: wire.AuthSharedKey, Data: own.bytes()}, nil) //rfc:5723-4.3.3-6
+	e.composeAuth(sa, wire.Auth{Method: wire.AuthSharedKey, Data: own.bytes()}, nil) //rfc:5723-4.3.2-1
 	c.req = append([]byte(nil), e.protect(sa, 0)...)
 	e.openAuth(sa, c.req)
 	if hf.silentAt == 0 {
@@ -224,7 +224,7 @@ func (e *Endpoint) takeTicket(sa *SA) {
 		s.Expires = min(s.Expires, sa.reauth)
 	}
 	t.ticket = append(t.ticket[:0], d[4:]...)
-	t.session = s.Append(t.session[:0]) //rfc:5723-4.2-1
+	t.session = s.Append(t.session[:0]) //rfc:5723-4.2-4
 	t.expires, t.mapped = s.Expires, true
 	t.local, t.remote, t.marker = sa.local, sa.remote, sa.marker
 	sa.renewAt = e.now + (s.Expires-e.wall)*75e7 // at three quarters of its life

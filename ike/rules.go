@@ -55,7 +55,7 @@ var (
 
 	// RFC 5723 4.3.3: AUTH at once, and no CERT.
 	resumedAuthRequest = allow(map[wire.PayloadType]often{
-		wire.PayloadIDi: once, wire.PayloadIDr: maybe, wire.PayloadAUTH: once, wire.PayloadCERT: never, //rfc:5723-4.3.3-3
+		wire.PayloadIDi: once, wire.PayloadIDr: maybe, wire.PayloadAUTH: once, wire.PayloadCERT: never, //rfc:5723-4.3.3-4
 		wire.PayloadCP: maybe, wire.PayloadSA: maybe, wire.PayloadTSi: maybe, wire.PayloadTSr: maybe,
 	})
 	resumedAuthResponse = allow(map[wire.PayloadType]often{
