@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -26,6 +27,9 @@ type Lab struct {
 	dir     string
 	nodes   []*Node
 	closers []func()
+
+	building sync.Once
+	binary   string // our program; empty until it is built
 }
 
 // Node is one machine of the lab: a namespace with eth0 at Addr (10.9.0.0/24).

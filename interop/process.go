@@ -180,6 +180,13 @@ func (j *journal) Write(b []byte) (int, error) {
 	}
 }
 
+// forget drops what was said so far.
+func (j *journal) forget() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines = nil
+}
+
 func (j *journal) len() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()

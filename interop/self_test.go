@@ -48,3 +48,23 @@ secrets {
 	e.AwaitUp(t, "self")
 	west.MustRun(t, nil, "ping", "-c1", "-W5", "-I", "10.8.1.1", "10.7.0.1")
 }
+
+func TestLibreswanResumesIntoItself(t *testing.T) {
+	west, east := lab.Node(t, "libre-west"), lab.Node(t, "libre-east")
+	conf := conn("self",
+		"left="+west.Addr.String(), "leftid=@west", "leftsubnet=10.8.2.0/24",
+		"right="+east.Addr.String(), "rightid=@east", "rightsubnet=10.7.0.0/16",
+		"keyexchange=ikev2", "authby=secret", "session-resumption=yes",
+		"ike=aes_gcm256-sha2_256-dh31", "esp=aes_gcm256")
+	const secrets = `@west @east : PSK "a secret of the test"` + "\n"
+	w, e := west.StartPluto(t, conf, secrets, "self"), east.StartPluto(t, conf, secrets, "self")
+	for _, p := range []*Pluto{w, e} {
+		p.Whack(t, "--impair", "send_no_delete", "--impair", "revival")
+	}
+	w.Initiate(t, "self")
+	w.Await(t, 0, `received v2N_TICKET_LT_OPAQUE`)
+	mark := e.Mark()
+	w.Suspend(t, "self")
+	w.Initiate(t, "self")
+	e.Await(t, mark, `responder established IKE SA; authenticated peer using authby=session-resume`)
+}

@@ -1,0 +1,86 @@
+package interop
+
+import (
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// program builds blackswan once for the lab and returns where it is.
+func (l *Lab) program(t testing.TB) string {
+	t.Helper()
+	l.building.Do(func() {
+		binary := filepath.Join(l.dir, "blackswan")
+		cmd := exec.Command("go", "build", "-trimpath", "-o", binary, "./cmd/blackswan")
+		cmd.Dir = ".."
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("go build: %v\n%s", err, out)
+		}
+		l.binary = binary
+	})
+	if l.binary == "" {
+		t.Fatal("blackswan was not built: see the first failure")
+	}
+	return l.binary
+}
+
+// Swan is our own program running in a node, as gateway or as client.
+type Swan struct {
+	*Process
+	node    *Node
+	command []string
+	Dir     string // its config, state and key log
+}
+
+// Gateway starts `blackswan gateway` with this gateway.yaml and files beside
+// it, and waits until it listens.
+func (n *Node) Gateway(t testing.TB, yaml string, files map[string][]byte) *Swan {
+	t.Helper()
+	s := n.swan(t, "gateway", yaml, files)
+	s.start(t)
+	s.Await(t, 0, `msg=listening`)
+	return s
+}
+
+// Connect starts `blackswan connect` for the connection office of this
+// client.yaml.
+func (n *Node) Connect(t testing.TB, yaml string, files map[string][]byte) *Swan {
+	t.Helper()
+	s := n.swan(t, "connect", yaml, files, "office")
+	s.start(t)
+	return s
+}
+
+func (n *Node) swan(t testing.TB, role, yaml string, files map[string][]byte, more ...string) *Swan {
+	t.Helper()
+	dir := n.Dir(t, role)
+	config := filepath.Join(dir, role+".yaml")
+	write(t, config, yaml)
+	for name, content := range files {
+		write(t, filepath.Join(dir, name), string(content))
+	}
+	command := []string{n.lab.program(t), role, "--config", config,
+		"--state", filepath.Join(dir, "state"), "--keylog", filepath.Join(dir, "keylog")}
+	return &Swan{node: n, Dir: dir, command: append(command, more...)}
+}
+
+func (s *Swan) start(t testing.TB) {
+	t.Helper()
+	s.Process = s.node.Start(t, nil, s.command...)
+}
+
+// KeyLog is the file with the keys of every SA, in Wireshark's form.
+func (s *Swan) KeyLog() string { return filepath.Join(s.Dir, "keylog") }
+
+// Restart starts the program again with the same configuration and state,
+// after a Kill or a Stop.
+func (s *Swan) Restart(t testing.TB) {
+	t.Helper()
+	s.start(t)
+}
+
+// Status is `blackswan status --json`.
+func (s *Swan) Status(t testing.TB) string {
+	t.Helper()
+	return s.node.MustRun(t, nil, s.command[0], "status", "--json", "--state", filepath.Join(s.Dir, "state"))
+}

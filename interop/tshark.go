@@ -1,0 +1,229 @@
+package interop
+
+import (
+	"encoding/xml"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Capture is what passes a node's eth0 on the ports of IKE.
+type Capture struct {
+	tcpdump *Process
+	file    string
+}
+
+// Capture begins to record; End stops it.
+func (n *Node) Capture(t testing.TB) *Capture {
+	t.Helper()
+	file := filepath.Join(n.Dir(t, "capture"), "packets.pcap")
+	c := &Capture{file: file}
+	c.tcpdump = n.Start(t, nil, "tcpdump", "--immediate-mode", "-Z", "root", "-U", "-n", "-s", "0",
+		"-i", "eth0", "-w", file, "udp port 500 or udp port 4500")
+	c.tcpdump.Await(t, 0, "listening on")
+	return c
+}
+
+// End stops the recording and has tshark dissect it. keylogs are files of
+// Wireshark's ikev2_decryption_table, one SA a line.
+func (c *Capture) End(t testing.TB, keylogs ...string) Packets {
+	t.Helper()
+	c.tcpdump.Interrupt()
+	args := []string{"-r", c.file, "-Y", "isakmp", "-T", "pdml"}
+	for _, keylog := range keylogs {
+		table, err := os.ReadFile(keylog)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(table)) {
+			args = append(args, "-o", "uat:ikev2_decryption_table:"+strings.TrimSpace(line))
+		}
+	}
+	cmd := exec.Command("tshark", args...)
+	var complaint strings.Builder
+	cmd.Stderr = &complaint
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("tshark: %v\n%s", err, &complaint)
+	}
+	packets, err := parsePDML(out)
+	if err != nil {
+		t.Fatalf("tshark's PDML: %v", err)
+	}
+	return packets
+}
+
+// Packets are IKE messages as tshark sees them, in order.
+type Packets []Packet
+
+// Packet is one datagram: the fields of all its layers in order, those inside
+// a decrypted SK payload included.
+type Packet struct {
+	Number int
+	Fields []Field
+}
+
+// Field is one field in tshark's words: Show is a plain value, Shown the line
+// of the human form ("Notify Message Type: TICKET_ACK (16411)").
+type Field struct {
+	Name  string
+	Show  string
+	Shown string
+}
+
+func parsePDML(b []byte) (Packets, error) {
+	type node struct {
+		Name   string `xml:"name,attr"`
+		Show   string `xml:"show,attr"`
+		Shown  string `xml:"showname,attr"`
+		Protos []node `xml:"proto"`
+		Fields []node `xml:"field"`
+	}
+	var document struct {
+		Packets []node `xml:"packet"`
+	}
+	if err := xml.Unmarshal(b, &document); err != nil {
+		return nil, err
+	}
+	var flatten func(p *Packet, n node)
+	flatten = func(p *Packet, n node) {
+		if n.Name != "" {
+			p.Fields = append(p.Fields, Field{n.Name, n.Show, n.Shown})
+		}
+		for _, below := range append(n.Protos, n.Fields...) {
+			flatten(p, below)
+		}
+	}
+	var packets Packets
+	for _, n := range document.Packets {
+		var p Packet
+		flatten(&p, n)
+		p.Number, _ = strconv.Atoi(p.First("frame.number"))
+		packets = append(packets, p)
+	}
+	return packets, nil
+}
+
+// All are the plain values of every field with this name.
+func (p Packet) All(name string) []string {
+	var values []string
+	for _, f := range p.Fields {
+		if f.Name == name {
+			values = append(values, f.Show)
+		}
+	}
+	return values
+}
+
+// First is the plain value of the first field with this name, or nothing.
+func (p Packet) First(name string) string {
+	if values := p.All(name); len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+// Exchange is the exchange type's number, such as "34".
+func (p Packet) Exchange() string { return number(p.First("isakmp.exchangetype")) }
+
+// Response reports the R flag.
+func (p Packet) Response() bool {
+	r := p.First("isakmp.flag_r")
+	return r == "1" || r == "True"
+}
+
+// Notifies are the notifications in the human form, such as "TICKET_ACK (16411)".
+func (p Packet) Notifies() []string {
+	var names []string
+	for _, f := range p.Fields {
+		if f.Name == "isakmp.notify.msgtype" {
+			_, name, _ := strings.Cut(f.Shown, ": ")
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Decrypted reports whether tshark opened the SK payload with our key log.
+func (p Packet) Decrypted() bool { return p.First("isakmp.enc.decrypted") != "" }
+
+// Encrypted reports whether there is an SK or SKF payload.
+func (p Packet) Encrypted() bool {
+	return slices.ContainsFunc(p.Fields, func(f Field) bool {
+		return f.Name == "isakmp.enc.contained" || f.Name == "isakmp.enc.data" || f.Name == "isakmp.enc.iv" || f.Name == "isakmp.enc.decrypted"
+	})
+}
+
+// Ladder is the capture in one line per packet, for a failing test.
+func (ps Packets) Ladder() string {
+	var b strings.Builder
+	for _, p := range ps {
+		arrow := "->"
+		if p.Response() {
+			arrow = "<-"
+		}
+		b.WriteString(strings.Join([]string{
+			strconv.Itoa(p.Number), p.First("ip.src"), arrow, p.First("ip.dst"), "exchange", p.Exchange(),
+			"id", p.First("isakmp.messageid"), "octets", p.First("isakmp.length"), strings.Join(p.Notifies(), " "),
+		}, " "))
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// Exchange are the packets of one exchange type.
+func (ps Packets) Exchange(number string) Packets {
+	var some Packets
+	for _, p := range ps {
+		if p.Exchange() == number {
+			some = append(some, p)
+		}
+	}
+	return some
+}
+
+// From are the packets that came from this node.
+func (ps Packets) From(n *Node) Packets {
+	var some Packets
+	for _, p := range ps {
+		if p.First("ip.src") == n.Addr.String() {
+			some = append(some, p)
+		}
+	}
+	return some
+}
+
+// WellFormed fails the test for each packet that tshark calls malformed or
+// finds an error in.
+func (ps Packets) WellFormed(t testing.TB) {
+	t.Helper()
+	if len(ps) == 0 {
+		t.Error("tshark saw no IKE packet")
+	}
+	for _, p := range ps {
+		for _, f := range p.Fields {
+			if strings.HasPrefix(f.Name, "_ws.malformed") || f.Name == "_ws.expert.severity" && severe(f.Show) {
+				t.Errorf("packet %d: tshark: %s %s %s", p.Number, f.Name, f.Show, f.Shown)
+			}
+		}
+	}
+}
+
+// severe reports an expert severity of error (0x800000), as against a note.
+func severe(show string) bool {
+	n, err := strconv.ParseUint(show, 0, 32)
+	return err == nil && n >= 0x800000
+}
+
+// number normalizes tshark's "0x22" and "34" to "34".
+func number(show string) string {
+	n, err := strconv.ParseUint(show, 0, 32)
+	if err != nil {
+		return show
+	}
+	return strconv.FormatUint(n, 10)
+}
