@@ -1,0 +1,139 @@
+// Package planetest is the suite that every data plane passes.
+package planetest
+
+import (
+	"errors"
+	"net/netip"
+	"sync"
+	"testing"
+
+	"blackswan/dataplane"
+	"blackswan/internal/propose"
+	"blackswan/wire"
+)
+
+// Run tests the planes that open makes. Each is closed by the suite.
+func Run(t *testing.T, open func(t *testing.T) dataplane.Plane) {
+	for name, test := range map[string]func(*testing.T, dataplane.Plane){
+		"Install":    install,
+		"Borrowed":   borrowed,
+		"Unknown":    unknown,
+		"Concurrent": concurrent,
+		"Close":      closing,
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := open(t)
+			test(t, p)
+			if err := p.Close(); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+		})
+	}
+}
+
+// Child is a Child SA for tests: AES-128-GCM between two addresses of
+// documentation, with keys that its SPI determines.
+func Child(spi uint32) dataplane.Child {
+	key := func(first byte) dataplane.Key {
+		k := make(dataplane.Key, 20)
+		for i := range k {
+			k[i] = first + byte(spi) + byte(i)
+		}
+		return k
+	}
+	return dataplane.Child{
+		Connection: "kit", SPIIn: spi, SPIOut: spi ^ 0xffff,
+		Suite:  propose.ESPSuite{Encr: wire.ENCRAESGCM16, KeyBits: 128},
+		EncrIn: key(1), EncrOut: key(101),
+		LocalTS:  []wire.Selector{wire.Prefix(netip.MustParsePrefix("10.1.0.0/16"))},
+		RemoteTS: []wire.Selector{wire.Prefix(netip.MustParsePrefix("10.2.0.0/16"))},
+		Local:    netip.MustParseAddrPort("192.0.2.1:4500"),
+		Remote:   netip.MustParseAddrPort("198.51.100.7:4500"),
+		Encap:    true,
+	}
+}
+
+func install(t *testing.T, p dataplane.Plane) {
+	for spi := uint32(0x1000); spi < 0x1010; spi++ {
+		if err := p.Install(Child(spi)); err != nil {
+			t.Fatalf("Install %08x: %v", spi, err)
+		}
+	}
+	if err := p.Install(Child(0x1003)); !errors.Is(err, dataplane.ErrInUse) {
+		t.Errorf("Install of an SPI in use: %v", err)
+	}
+	for spi := uint32(0x1000); spi < 0x1010; spi++ {
+		if err := p.Remove(spi); err != nil {
+			t.Errorf("Remove %08x: %v", spi, err)
+		}
+	}
+	if err := p.Install(Child(0x1003)); err != nil {
+		t.Errorf("Install of an SPI that was removed: %v", err)
+	}
+}
+
+// borrowed: a machine uses its key buffers again after each call.
+func borrowed(t *testing.T, p dataplane.Plane) {
+	for spi := uint32(0x1000); spi < 0x1008; spi++ {
+		c := Child(spi)
+		if err := p.Install(c); err != nil {
+			t.Fatal(err)
+		}
+		clear(c.EncrIn)
+		clear(c.EncrOut)
+		clear(c.LocalTS)
+		clear(c.RemoteTS)
+	}
+	for spi := uint32(0x1000); spi < 0x1008; spi++ {
+		if err := p.Remove(spi); err != nil {
+			t.Errorf("Remove %08x: %v", spi, err)
+		}
+	}
+}
+
+func unknown(t *testing.T, p dataplane.Plane) {
+	if err := p.Remove(0x1234); !errors.Is(err, dataplane.ErrUnknown) {
+		t.Errorf("Remove of an unknown SPI: %v", err)
+	}
+}
+
+func concurrent(t *testing.T, p dataplane.Plane) {
+	var all sync.WaitGroup
+	for g := range uint32(8) {
+		all.Go(func() {
+			for i := range uint32(64) {
+				spi := 0x10000 + g<<8 + i
+				if err := p.Install(Child(spi)); err != nil {
+					t.Errorf("Install %08x: %v", spi, err)
+				}
+				if i%2 == 0 {
+					if err := p.Remove(spi); err != nil {
+						t.Errorf("Remove %08x: %v", spi, err)
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+func closing(t *testing.T, p dataplane.Plane) {
+	if err := p.Install(Child(0x1000)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := p.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	}
+	if err := p.Install(Child(0x1001)); !errors.Is(err, dataplane.ErrClosed) {
+		t.Errorf("Install after Close: %v", err)
+	}
+	if err := p.Remove(0x1000); !errors.Is(err, dataplane.ErrClosed) {
+		t.Errorf("Remove after Close: %v", err)
+	}
+	if r := p.Reports(); r != nil {
+		for range r { // ends only when it is closed
+		}
+	}
+}
