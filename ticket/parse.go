@@ -51,7 +51,14 @@ func (s *Session) parseVariable(b []byte) bool {
 	if b, ok = s.IDr.parse(b); !ok {
 		return false
 	}
-	for last := uint8(0); len(b) > 0; {
+	return s.parseFields(b)
+}
+
+func (s *Session) parseFields(b []byte) bool {
+	if len(b) < 2 || int(binary.BigEndian.Uint16(b)) != len(b)-2 {
+		return false
+	}
+	for last, b := uint8(0), b[2:]; len(b) > 0; {
 		if len(b) < 3 || b[0] <= last {
 			return false
 		}

@@ -18,7 +18,7 @@ var ErrFormat = errors.New("ticket: not of a known format")
 // Session is what RFC 5723 5 takes "from the ticket", and what the re-checks of
 // a resume need. The gateway seals it into the ticket, the client stores it
 // beside the ticket. A Session that was parsed or opened views what it was
-// parsed from. No slice is longer than 65,535 octets.
+// parsed from. All slices together have less than 65,536 octets.
 //
 // Times are Unix seconds of 40 bits; 0 is none.
 type Session struct {
@@ -108,6 +108,8 @@ func (SKd) Format(f fmt.State, _ rune) { io.WriteString(f, "redacted") }
 //	+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //	|  SK_d: length 1, octets; IDi, IDr: type 1, length 2, octets   |
 //	+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//	|    Length of all fields       |
+//	+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //	|      Tag      |             Length            |   Value ...   |
 //	+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //
@@ -159,7 +161,10 @@ func (s *Session) Append(b []byte) []byte {
 	b = append(b, s.SKd...) //rfc:5723-6.1-4
 	b = s.IDi.append(b)
 	b = s.IDr.append(b)
-	return s.appendFields(b)
+	at := len(b)
+	b = s.appendFields(append(b, 0, 0))
+	binary.BigEndian.PutUint16(b[at:], uint16(len(b)-at-2))
+	return b
 }
 
 func (id ID) append(b []byte) []byte {
