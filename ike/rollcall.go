@@ -30,6 +30,7 @@ type rollCall struct {
 	lines   []line
 	cursor  [3]int
 	byShown map[wire.SPIs]int
+	shown   uint64 // messages
 }
 
 type line struct {
@@ -123,7 +124,7 @@ func (e *Endpoint) showRollCall(n int) {
 		}
 	}
 	if len(c.lines) > 0 && c.cursor[len(c.cursor)-1] == len(c.lines) && c.skip(0) == len(c.lines) && c.skip(1) == len(c.lines) {
-		*c = rollCall{byShown: map[wire.SPIs]int{}}
+		*c = rollCall{byShown: map[wire.SPIs]int{}, shown: c.shown}
 	}
 }
 
@@ -134,6 +135,7 @@ func (e *Endpoint) showLine(x Entry) {
 		return
 	}
 	h := wire.Header{SPIi: x.SPIs.I, SPIr: x.SPIs.R, Exchange: wire.ExchangeInformational}
+	e.call.shown++
 	if !x.Original {
 		h.Flags = wire.FlagInitiator // invalidSPI answers a peer: it turns the flag
 	}

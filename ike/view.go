@@ -1,0 +1,81 @@
+package ike
+
+import (
+	"net/netip"
+	"time"
+
+	"blackswan/internal/suite"
+	"blackswan/wire"
+)
+
+// View is one SA as its owner shows it to people. Its slices live until the
+// next input.
+type View struct {
+	SA         Handle
+	SPIs       wire.SPIs
+	Original   bool // SPIi is ours
+	Connection *Connection
+	Identity   []byte // the peer's: type octet and data; empty before IKE_AUTH
+	Remote     netip.AddrPort
+	Marker     bool // UDP encapsulated
+	State      string
+	Resumed    bool
+	Suite      suite.Suite
+	Born       int64         // Unix seconds; 0: not established yet
+	Silent     time.Duration // since the peer was heard, established SAs
+	ChildIn    uint32        // ESP SPIs; 0: no Child SA
+	ChildOut   uint32
+	Ticket     int64 // initiator: the ticket's expiry, Unix seconds; 0: none
+}
+
+// Views calls f with every SA until f says false. It is no input: what was put
+// out stays.
+func (e *Endpoint) Views(now time.Time, f func(View) bool) {
+	for i := range e.slots {
+		if sa := e.slots[i].sa; sa != nil && !f(e.view(now, sa)) {
+			return
+		}
+	}
+}
+
+func (e *Endpoint) view(now time.Time, sa *SA) View {
+	v := View{
+		SA: sa.handle(), SPIs: sa.spi, Original: sa.Original, Connection: sa.conn, Identity: sa.peer,
+		Remote: sa.remote.addrPort(), Marker: sa.marker, State: "half_open", Resumed: sa.resumed, Suite: sa.suite,
+	}
+	switch sa.state {
+	case stateEstablished:
+		v.State = "established"
+	case stateDeleting:
+		v.State = "deleting"
+	}
+	if sa.born != 0 {
+		v.Born, v.Silent = sa.born, now.Sub(e.time(sa.heard))
+	}
+	if sa.child.up {
+		v.ChildIn, v.ChildOut = sa.child.in, sa.child.out
+	}
+	if t := sa.tun; t != nil {
+		v.Ticket = t.expires
+	}
+	return v
+}
+
+// Count is what an Endpoint holds.
+type Count struct {
+	Established, HalfOpen int
+	RollCallLeft          int    // entries that are not done with
+	RollCallShown         uint64 // messages, since the start
+}
+
+// Count counts what e holds.
+func (e *Endpoint) Count() Count {
+	c := Count{Established: e.counts.established, HalfOpen: e.counts.half + e.counts.halfResumes, RollCallShown: e.call.shown}
+	last := e.call.cursor[len(e.call.cursor)-1]
+	for i := range e.call.lines {
+		if l := &e.call.lines[i]; !l.stopped && (i >= e.call.cursor[0] || l.e.Ours && i >= last) {
+			c.RollCallLeft++
+		}
+	}
+	return c
+}

@@ -1,0 +1,63 @@
+package ike
+
+import (
+	"testing"
+	"time"
+)
+
+func views(n *node, now time.Time) (all []View) {
+	n.e.Views(now, func(v View) bool { all = append(all, v); return true })
+	return all
+}
+
+func TestViews(t *testing.T) {
+	w := newWorld(t, "views")
+	w.connect()
+	g, c := w.one()
+	w.run(3 * time.Second)
+	gw, cl := views(w.gw, w.now), views(w.cl, w.now)
+	if len(gw) != 1 || len(cl) != 1 {
+		t.Fatalf("%d and %d views, want one each", len(gw), len(cl))
+	}
+	switch v := gw[0]; {
+	case v.SPIs != g.spi || v.Original || v.State != "established" || v.Resumed || string(v.Identity[1:]) != "one.clients.test":
+		t.Errorf("gateway: %+v", v)
+	case v.ChildIn != cl[0].ChildOut || v.ChildOut != cl[0].ChildIn || v.ChildIn == 0:
+		t.Errorf("children: %+v, %+v", v, cl[0])
+	case v.Silent != 3*time.Second:
+		t.Errorf("silent for %v, want 3s", v.Silent)
+	case v.Ticket != 0:
+		t.Error("the gateway shows a ticket")
+	}
+	if v := cl[0]; v.SPIs != c.spi || !v.Original || v.Ticket <= w.now.Unix() {
+		t.Errorf("client: %+v", v)
+	}
+	n := 0
+	w.gw.e.Views(w.now, func(View) bool { n++; return false })
+	if n != 1 {
+		t.Errorf("%d views after false", n)
+	}
+}
+
+func TestCountOfRollCall(t *testing.T) {
+	w := newWorld(t, "count")
+	w.connect()
+	w.one()
+	if c := w.gw.e.Count(); c.Established != 1 || c.HalfOpen != 0 || c.RollCallLeft != 0 || c.RollCallShown != 0 {
+		t.Errorf("before the crash: %+v", c)
+	}
+	w.crash(w.gw)
+	w.lose = func(from *node, p Packet) bool { return true }
+	w.callRoll(w.gw)
+	if c := w.gw.e.Count(); c.RollCallLeft != 1 {
+		t.Errorf("after the crash: %+v", c)
+	}
+	w.run(10 * time.Second)
+	if c := w.gw.e.Count(); c.RollCallLeft != 1 || c.RollCallShown != 2 {
+		t.Errorf("10 s later: %+v", c)
+	}
+	w.run(10 * time.Second)
+	if c := w.gw.e.Count(); c.RollCallLeft != 0 || c.RollCallShown != 3 {
+		t.Errorf("20 s later: %+v", c)
+	}
+}
