@@ -58,24 +58,3 @@ func (a Auth) Append(b []byte) []byte {
 	b = append(b, byte(a.Method), 0, 0, 0)
 	return append(b, a.Data...)
 }
-
-// HashAlgorithm is an entry of SIGNATURE_HASH_ALGORITHMS, two octets each (RFC
-// 7427 section 4).
-type HashAlgorithm uint16
-
-// Hash algorithms, IANA "IKEv2 Hash Algorithms".
-const (
-	HashSHA1     HashAlgorithm = 1
-	HashSHA256   HashAlgorithm = 2
-	HashSHA384   HashAlgorithm = 3
-	HashSHA512   HashAlgorithm = 4
-	HashIdentity HashAlgorithm = 5 // RFC 8420: the signature hashes by itself
-)
-
-// String returns the IANA name, or the number of an unassigned one.
-func (h HashAlgorithm) String() string { return nameOf(hashNames, h) }
-
-var hashNames = map[HashAlgorithm]string{
-	HashSHA1: "SHA1", HashSHA256: "SHA2-256", HashSHA384: "SHA2-384", HashSHA512: "SHA2-512",
-	HashIdentity: "Identity", 6: "STREEBOG_256", 7: "STREEBOG_512",
-}

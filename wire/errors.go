@@ -18,5 +18,4 @@ var (
 	ErrSelector  = errors.New("wire: traffic selector of the wrong size, or one that ends before it starts")
 	ErrEAP       = errors.New("wire: EAP code is not request, response, success or failure")
 	ErrFragment  = errors.New("wire: fragment number is zero or above the total")
-	ErrSignature = errors.New("wire: signature algorithm is longer than the signature data")
 )

@@ -37,6 +37,7 @@ const (
 	NotifyAuthorizationFailed        NotifyType = 46
 	NotifyStateNotFound              NotifyType = 47 // RFC 9370
 	NotifyTSMaxQueue                 NotifyType = 48 // RFC 9611
+	NotifyRegistrationFailed         NotifyType = 49 // group key management
 )
 
 // Status types, IANA "IKEv2 Notify Message Status Types".
@@ -104,6 +105,7 @@ const (
 	NotifySAResourceInfo                NotifyType = 16444 // RFC 9611
 	NotifyUsePPKInt                     NotifyType = 16445 // RFC 9867
 	NotifyPPKIdentityKey                NotifyType = 16446 // RFC 9867
+	NotifyFullTranscriptAuth            NotifyType = 16447
 )
 
 var notifyNames = map[NotifyType]string{
@@ -131,6 +133,7 @@ var notifyNames = map[NotifyType]string{
 	NotifyAuthorizationFailed:        "AUTHORIZATION_FAILED",
 	NotifyStateNotFound:              "STATE_NOT_FOUND",
 	NotifyTSMaxQueue:                 "TS_MAX_QUEUE",
+	NotifyRegistrationFailed:         "REGISTRATION_FAILED",
 
 	NotifyInitialContact:                "INITIAL_CONTACT",
 	NotifySetWindowSize:                 "SET_WINDOW_SIZE",
@@ -195,4 +198,5 @@ var notifyNames = map[NotifyType]string{
 	NotifySAResourceInfo:                "SA_RESOURCE_INFO",
 	NotifyUsePPKInt:                     "USE_PPK_INT",
 	NotifyPPKIdentityKey:                "PPK_IDENTITY_KEY",
+	NotifyFullTranscriptAuth:            "IKE_SA_INIT_FULL_TRANSCRIPT_AUTH",
 }

@@ -101,6 +101,10 @@ func (t TransformType) Name(id TransformID) string {
 		return nameOf(keNames, id)
 	case TransformESN:
 		return nameOf(esnNames, id)
+	case TransformKWA:
+		return nameOf(kwaNames, id)
+	case TransformGCAUTH:
+		return nameOf(gcauthNames, id)
 	}
 	return strconv.Itoa(int(id))
 }
@@ -201,7 +205,23 @@ var keNames = map[TransformID]string{
 	37:         "ml-kem-1024",
 }
 
+// The names of RFC 7296. RFC 9827 calls the type SN, Sequence Numbers, and the
+// first two "32-bit Sequential Numbers" and "Partially Transmitted 64-bit
+// Sequential Numbers".
 var esnNames = map[TransformID]string{
 	ESNNo:  "No Extended Sequence Numbers",
 	ESNYes: "Extended Sequence Numbers",
+	2:      "32-bit Unspecified Numbers",
+}
+
+var kwaNames = map[TransformID]string{
+	1: "KW_5649_128",
+	2: "KW_5649_192",
+	3: "KW_5649_256",
+	4: "KW_ARX",
+}
+
+var gcauthNames = map[TransformID]string{
+	1: "Implicit",
+	2: "Digital Signature",
 }
