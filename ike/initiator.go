@@ -258,7 +258,7 @@ func (e *Endpoint) otherGroup(sa *SA, g wire.TransformID) bool {
 func (e *Endpoint) cookieAsked(sa *SA) {
 	hf := sa.half
 	n, _ := e.msg.note(wire.NotifyCookie)
-	if len(n.Data) == 0 || len(n.Data) > 64 || hf.cookies >= 8 || anyCandidate(hf) {
+	if len(n.Data) == 0 || len(n.Data) > 64 || hf.cookies >= 8 || len(hf.candidates) > 0 {
 		e.drop(DropState)
 		return
 	}

@@ -82,9 +82,7 @@ func (e *Endpoint) retransmit(sa *SA) bool {
 	x.at = e.now + int64(b.Delay(x.try, e.random()))
 	if x.kind == requestAuth && sa.half != nil && sa.half.resume {
 		for i := range sa.half.candidates {
-			if c := &sa.half.candidates[i]; c.used {
-				e.sendSA(sa, c.req)
-			}
+			e.sendSA(sa, sa.half.candidates[i].req)
 		}
 		return true
 	}

@@ -93,7 +93,7 @@ func (e *Endpoint) resumeAnswer(sa *SA, p Packet, h wire.Header) {
 	case e.msg.has(wire.NotifyCookie):
 		e.cookieAsked(sa)
 	case e.msg.has(wire.NotifyTicketNACK): //rfc:5723-4.3.2-5
-		if !hf.nacked && !anyCandidate(hf) {
+		if !hf.nacked && len(hf.candidates) == 0 {
 			hf.nacked = true // forgeable: a valid Nr still wins
 			hf.nackAt = e.now + int64(e.cfg.Timers.NackWait)
 			e.schedule(sa)
@@ -103,36 +103,22 @@ func (e *Endpoint) resumeAnswer(sa *SA, p Packet, h wire.Header) {
 	}
 }
 
-func anyCandidate(hf *half) bool {
-	for i := range hf.candidates {
-		if hf.candidates[i].used {
-			return true
-		}
-	}
-	return false
-}
-
 // resumeCandidate derives the keys of one answer and sends its IKE_AUTH.
 func (e *Endpoint) resumeCandidate(sa *SA, p Packet, h wire.Header, nr []byte) {
 	hf := sa.half
-	var c *candidate
 	for i := range hf.candidates {
-		k := &hf.candidates[i]
-		if k.used && k.spir == h.SPIr {
+		if hf.candidates[i].spir == h.SPIr {
 			return // a repeated answer
-		}
-		if !k.used && c == nil {
-			c = k
 		}
 	}
 	s := &e.session
-	if c == nil || ticket.ParseSession(sa.tun.session, s) != nil {
+	if len(hf.candidates) == maxCandidates || ticket.ParseSession(sa.tun.session, s) != nil {
 		e.drop(DropFull)
 		return
 	}
 	sa.spi.R = h.SPIr
 	e.learnFirst(sa)
-	*c = candidate{used: true, spir: h.SPIr, nr: append(c.nr[:0], nr...), frag: sa.frag, ours: sa.rollCall, nat: sa.behind}
+	c := candidate{spir: h.SPIr, nr: append([]byte(nil), nr...), frag: sa.frag, ours: sa.rollCall, nat: sa.behind}
 	prf := e.prf(sa.suite)
 	suite.DeriveResume(prf, sa.suite, &sa.keys, s.SKd, hf.ni, c.nr, uint64(sa.spi.I), uint64(sa.spi.R)) //rfc:5723-5.1-1
 	e.authValues(sa, prf, suite.AuthInput{Message: hf.msg1, Nonce: c.nr}, suite.AuthInput{Message: p.Data, Nonce: hf.ni}, sa.conn.Libreswan)
@@ -149,6 +135,7 @@ func (e *Endpoint) resumeCandidate(sa *SA, p Packet, h wire.Header, nr []byte) {
 	sa.state = stateAuth
 	e.composeAuth(sa, wire.Auth{Method: wire.AuthSharedKey, Data: own.bytes()}, nil) //rfc:5723-4.3.2-1
 	c.req = append([]byte(nil), e.protect(sa, 0)...)
+	hf.candidates = append(hf.candidates, c)
 	e.openAuth(sa, c.req)
 	if hf.silentAt == 0 {
 		hf.silentAt = e.now + int64(e.cfg.Timers.AuthSilence)
@@ -165,7 +152,7 @@ func (e *Endpoint) choose(sa *SA, spir wire.SPI) bool {
 		return sa.spi.R == spir
 	}
 	for i := range hf.candidates {
-		if c := &hf.candidates[i]; c.used && c.spir == spir {
+		if c := &hf.candidates[i]; c.spir == spir {
 			sa.spi.R, sa.keys, sa.frag, sa.rollCall, sa.behind = spir, c.keys, c.frag, c.ours, c.nat
 			hf.nr = append(hf.nr[:0], c.nr...)
 			hf.authR, hf.shortR = c.want[0], c.want[1]

@@ -89,10 +89,16 @@ type message struct {
 	critical                                    wire.PayloadType // the unknown critical payload
 }
 
+// reset forgets the last message; what lies beyond the counts is stale.
+func (m *message) reset() {
+	m.sa, m.ke, m.nonce, m.idi, m.idr, m.auth, m.tsi, m.tsr, m.cp = nil, nil, nil, nil, nil, nil, nil, nil, nil
+	m.nCerts, m.nCertReqs, m.nDeletes, m.nVendors, m.nNotes, m.critical = 0, 0, 0, 0, 0, 0
+}
+
 // sort fills m from payloads by rule. What is over the bounds of m is left out
 // when it may be ignored, and an error otherwise.
 func (m *message) sort(r *rule, first wire.PayloadType, b []byte) error {
-	*m = message{}
+	m.reset()
 	var seen [wire.PayloadEAP - wire.PayloadSA + 1]uint8
 	walk := wire.Walk(first, b)
 	for p, ok := walk.Next(); ok; p, ok = walk.Next() {

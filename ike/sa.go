@@ -127,9 +127,9 @@ type half struct {
 	cookies    int
 	proposal   uint8
 	refusal    wire.NotifyType
-	old        wire.SPIs // of the ticket's SA
-	candidates [4]candidate
-	next       uint32 // responder: next half-open resume of the same ticket, slot+1
+	old        wire.SPIs   // of the ticket's SA
+	candidates []candidate // initiator of a resume: at most maxCandidates
+	next       uint32      // responder: next half-open resume of the same ticket, slot+1
 	repeats    int
 	lastRepeat int64
 	nacked     bool
@@ -146,10 +146,12 @@ type mac struct {
 
 func (m *mac) bytes() []byte { return m.b[:m.n] }
 
+// maxCandidates is how many answers to one RESUME are tried (rule E6).
+const maxCandidates = 4
+
 // candidate is one answer to our RESUME: whoever sent it must prove itself in
 // IKE_AUTH (rule E6).
 type candidate struct {
-	used bool
 	spir wire.SPI
 	nr   []byte
 	keys suite.Keys
