@@ -1,8 +1,11 @@
 package interop
 
 import (
+	"encoding/json"
+	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -33,7 +36,7 @@ type Swan struct {
 }
 
 // Gateway starts `blackswan gateway` with this gateway.yaml and files beside
-// it, and waits until it listens.
+// it, and waits until it listens. DIR in the yaml is the directory of both.
 func (n *Node) Gateway(t testing.TB, yaml string, files map[string][]byte) *Swan {
 	t.Helper()
 	s := n.swan(t, "gateway", yaml, files)
@@ -55,7 +58,7 @@ func (n *Node) swan(t testing.TB, role, yaml string, files map[string][]byte, mo
 	t.Helper()
 	dir := n.Dir(t, role)
 	config := filepath.Join(dir, role+".yaml")
-	write(t, config, yaml)
+	write(t, config, strings.ReplaceAll(yaml, "DIR", dir))
 	for name, content := range files {
 		write(t, filepath.Join(dir, name), string(content))
 	}
@@ -79,8 +82,59 @@ func (s *Swan) Restart(t testing.TB) {
 	s.start(t)
 }
 
-// Status is `blackswan status --json`.
-func (s *Swan) Status(t testing.TB) string {
+// Status is what a test reads of `blackswan status --json`.
+type Status struct {
+	Totals struct {
+		Established, Full, Resumed, Failed, Down, Tickets uint64
+		FellBack                                          uint64 `json:"fell_back"`
+		ChildFailed                                       uint64 `json:"child_failed"`
+		TokensShown                                       uint64 `json:"tokens_shown"`
+	}
+	SAs []SA
+}
+
+// SA is an IKE SA in our own view.
+type SA struct {
+	SPIi     string `json:"spi_i"`
+	SPIr     string `json:"spi_r"`
+	State    string
+	Resumed  bool
+	Suite    string
+	ChildIn  string `json:"child_in"`
+	ChildOut string `json:"child_out"`
+}
+
+// Status asks our program over its control socket.
+func (s *Swan) Status(t testing.TB) (status Status, err error) {
 	t.Helper()
-	return s.node.MustRun(t, nil, s.command[0], "status", "--json", "--state", filepath.Join(s.Dir, "state"))
+	out, err := s.node.Run(t, nil, s.command[0], "status", "--json", "--state", filepath.Join(s.Dir, "state"))
+	if err != nil {
+		return status, fmt.Errorf("status: %w: %s", err, out)
+	}
+	return status, json.Unmarshal([]byte(out), &status)
+}
+
+// AwaitUp waits until our program has exactly one established IKE SA, with a
+// Child SA, and returns it.
+func (s *Swan) AwaitUp(t testing.TB) SA {
+	t.Helper()
+	var up SA
+	until(t, "one established SA with a Child SA at our "+s.command[1], func() bool {
+		status, err := s.Status(t)
+		if err != nil || len(status.SAs) != 1 {
+			return false
+		}
+		up = status.SAs[0]
+		return up.State == "established" && up.ChildIn != ""
+	})
+	return up
+}
+
+// AwaitNone waits until our program has no SA.
+func (s *Swan) AwaitNone(t testing.TB) {
+	t.Helper()
+	until(t, "our "+s.command[1]+" to have no SA", func() bool {
+		status, err := s.Status(t)
+		return err == nil && len(status.SAs) == 0
+	})
 }

@@ -3,17 +3,21 @@ package interop
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // patience is how long the lab waits for anything that should happen at once.
@@ -96,6 +100,52 @@ func (l *Lab) Node(t testing.TB, word string, inner ...string) *Node {
 		}
 	}
 	return n
+}
+
+// Unplug takes the node off the hub until plug is called or t ends.
+func (n *Node) Unplug(t testing.TB) (plug func()) {
+	t.Helper()
+	set := func(state string) {
+		port := "port" + strconv.Itoa(int(n.Addr.As4()[3]))
+		if err := ip("-n " + n.lab.namespace("hub") + " link set " + port + " " + state); err != nil {
+			t.Error(err)
+		}
+	}
+	set("down")
+	plug = sync.OnceFunc(func() { set("up") })
+	t.Cleanup(plug)
+	return plug
+}
+
+// Dial opens a UDP socket inside the node, from a free port to an address.
+func (n *Node) Dial(t testing.TB, remote netip.Addr, port uint16) *net.UDPConn {
+	t.Helper()
+	type answer struct {
+		conn *net.UDPConn
+		err  error
+	}
+	dialled := make(chan answer)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with its namespace
+		inside, err := os.Open("/run/netns/" + n.name)
+		if err != nil {
+			dialled <- answer{err: err}
+			return
+		}
+		defer inside.Close()
+		if err := unix.Setns(int(inside.Fd()), unix.CLONE_NEWNET); err != nil {
+			dialled <- answer{err: err}
+			return
+		}
+		conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(remote, port)))
+		dialled <- answer{conn, err}
+	}()
+	a := <-dialled
+	if a.err != nil {
+		t.Fatal(a.err)
+	}
+	t.Cleanup(func() { a.conn.Close() })
+	return a.conn
 }
 
 // Close ends what lasts as long as the lab, last begun first, and removes the

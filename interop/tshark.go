@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -128,13 +127,10 @@ func (p Packet) First(name string) string {
 }
 
 // Exchange is the exchange type's number, such as "34".
-func (p Packet) Exchange() string { return number(p.First("isakmp.exchangetype")) }
+func (p Packet) Exchange() string { return p.First("isakmp.exchangetype") }
 
 // Response reports the R flag.
-func (p Packet) Response() bool {
-	r := p.First("isakmp.flag_r")
-	return r == "1" || r == "True"
-}
+func (p Packet) Response() bool { return p.First("isakmp.flag_r") == "1" }
 
 // Notifies are the notifications in the human form, such as "TICKET_ACK (16411)".
 func (p Packet) Notifies() []string {
@@ -148,14 +144,18 @@ func (p Packet) Notifies() []string {
 	return names
 }
 
-// Decrypted reports whether tshark opened the SK payload with our key log.
-func (p Packet) Decrypted() bool { return p.First("isakmp.enc.decrypted") != "" }
-
 // Encrypted reports whether there is an SK or SKF payload.
-func (p Packet) Encrypted() bool {
-	return slices.ContainsFunc(p.Fields, func(f Field) bool {
-		return f.Name == "isakmp.enc.contained" || f.Name == "isakmp.enc.data" || f.Name == "isakmp.enc.iv" || f.Name == "isakmp.enc.decrypted"
-	})
+func (p Packet) Encrypted() bool { return len(p.All("isakmp.enc.data")) > 0 }
+
+// Decrypted reports whether tshark opened the SK payload with our key log and
+// found its integrity checksum correct.
+func (p Packet) Decrypted() bool {
+	for _, f := range p.Fields {
+		if f.Name == "isakmp.enc.icd" {
+			return strings.HasSuffix(f.Shown, "[correct]")
+		}
+	}
+	return false
 }
 
 // Ladder is the capture in one line per packet, for a failing test.
@@ -219,11 +219,8 @@ func severe(show string) bool {
 	return err == nil && n >= 0x800000
 }
 
-// number normalizes tshark's "0x22" and "34" to "34".
-func number(show string) string {
-	n, err := strconv.ParseUint(show, 0, 32)
-	if err != nil {
-		return show
-	}
-	return strconv.FormatUint(n, 10)
+// Size is the length of the IP packet in octets.
+func (p Packet) Size() int {
+	n, _ := strconv.Atoi(p.First("ip.len"))
+	return n
 }

@@ -1,0 +1,216 @@
+package interop
+
+import (
+	"crypto"
+	"encoding/hex"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// field is the lab as the cases see it: our gateway and client, and strongSwan.
+// One charon serves all cases with its defaults.
+type field struct {
+	gateway, client, swan *Node
+	charon                *Charon
+}
+
+var theField struct {
+	sync.Once
+	field
+}
+
+func meetSwan(t *testing.T) *field {
+	t.Helper()
+	theField.Do(func() {
+		theField.field = field{
+			gateway: lab.Node(t, "gateway"),
+			client:  lab.Node(t, "client"),
+			swan:    lab.Node(t, "swan", "10.7.0.1/32", "10.8.1.1/32"),
+		}
+		theField.charon = theField.swan.StartCharon(lab.Lasting(t))
+	})
+	if theField.charon == nil {
+		t.Fatal("strongSwan did not start: see the first failure")
+	}
+	return &theField.field
+}
+
+// dialSwan brings our client up against strongSwan as the gateway.
+func (f *field) dialSwan(t *testing.T, c *Charon, p profile) (*Swan, SwanSA) {
+	t.Helper()
+	p.swanGateway(t, c)
+	ours := f.client.Connect(t, p.ourClient(c.node), p.ourFiles(t, p.client, p.gateway))
+	ours.AwaitUp(t)
+	return ours, c.AwaitUp(t, "office")
+}
+
+// swanDials brings strongSwan up as a client of our gateway.
+func (f *field) swanDials(t *testing.T, c *Charon, p profile) (*Swan, SwanSA) {
+	t.Helper()
+	ours := f.gateway.Gateway(t, p.ourGateway(f.gateway), p.ourFiles(t, p.gateway, p.client))
+	p.swanClient(t, c, f.gateway)
+	if out, err := c.Swanctl(t, "--initiate", "--child", "office", "--timeout", "20"); err != nil {
+		t.Fatalf("strongSwan's initiate: %v\n%s", err, out)
+	}
+	ours.AwaitUp(t)
+	return ours, c.AwaitUp(t, "office")
+}
+
+// pair makes a gateway's and a client's certificate under roots of their own.
+func pair(t testing.TB, key func() crypto.Signer) (gateway, client *Certificate) {
+	t.Helper()
+	issueUnder := func(root, name string) *Certificate {
+		return issue(t, name, key(), issue(t, root, key(), nil, true), false)
+	}
+	return issueUnder("gateways", gatewayID), issueUnder("clients", clientID)
+}
+
+func TestStrongSwan(t *testing.T) {
+	f := meetSwan(t)
+	rsaGateway, rsaClient := pair(t, func() crypto.Signer { return rsaKey(t, 2048) })
+	ecdsaGateway, ecdsaClient := pair(t, func() crypto.Signer { return ecdsaKey(t) })
+	cases := []struct {
+		name string
+		profile
+		said map[string]string // of the IKE SA, in swanctl's words
+	}{
+		{"PSK, AES-GCM, X25519", profile{ike: "aes256gcm16-prfsha256-x25519", esp: "aes256gcm16"},
+			map[string]string{"encr-alg": "AES_GCM_16", "encr-keysize": "256", "prf-alg": "PRF_HMAC_SHA2_256", "dh-group": "CURVE_25519"}},
+		{"PSK, AES-CBC, ECP-256", profile{ike: "aes128-sha256-ecp256", esp: "aes128-sha256"},
+			map[string]string{"encr-alg": "AES_CBC", "encr-keysize": "128", "integ-alg": "HMAC_SHA2_256_128", "dh-group": "ECP_256"}},
+		{"PSK, AES-CBC, MODP-2048", profile{ike: "aes256-sha384-modp2048", esp: "aes256-sha384"},
+			map[string]string{"encr-alg": "AES_CBC", "encr-keysize": "256", "integ-alg": "HMAC_SHA2_384_192", "dh-group": "MODP_2048"}},
+		{"RSA, AES-GCM, ECP-256", profile{ike: "aes128gcm16-prfsha384-ecp256", esp: "aes128gcm16", gateway: rsaGateway, client: rsaClient},
+			map[string]string{"encr-alg": "AES_GCM_16", "encr-keysize": "128", "prf-alg": "PRF_HMAC_SHA2_384", "dh-group": "ECP_256"}},
+		{"ECDSA, AES-CBC, X25519", profile{ike: "aes256-sha512-x25519", esp: "aes256gcm16", gateway: ecdsaGateway, client: ecdsaClient},
+			map[string]string{"encr-alg": "AES_CBC", "integ-alg": "HMAC_SHA2_512_256", "prf-alg": "PRF_HMAC_SHA2_512", "dh-group": "CURVE_25519"}},
+		{"RSA gateway, ECDSA client, ChaCha20, ECP-384", profile{ike: "chacha20poly1305-prfsha512-ecp384", esp: "chacha20poly1305", gateway: rsaGateway, client: ecdsaClient},
+			map[string]string{"encr-alg": "CHACHA20_POLY1305", "prf-alg": "PRF_HMAC_SHA2_512", "dh-group": "ECP_384"}},
+	}
+	check := func(t *testing.T, sa SwanSA, want map[string]string, remoteID string) {
+		for key, value := range want {
+			if sa.Values[key] != value {
+				t.Errorf("strongSwan sees %s = %q, want %q", key, sa.Values[key], value)
+			}
+		}
+		if sa.Values["remote-id"] != remoteID {
+			t.Errorf("strongSwan sees remote-id = %q, want %q", sa.Values["remote-id"], remoteID)
+		}
+		child := sa.Children[0]
+		if child.Values["mode"] != "TUNNEL" || child.Values["protocol"] != "ESP" {
+			t.Errorf("strongSwan's Child SA: %v", child.Values)
+		}
+	}
+	for _, c := range cases {
+		t.Run(c.name+"/we initiate", func(t *testing.T) {
+			_, sa := f.dialSwan(t, f.charon, c.profile)
+			check(t, sa, c.said, clientID)
+		})
+		t.Run(c.name+"/it initiates", func(t *testing.T) {
+			_, sa := f.swanDials(t, f.charon, c.profile)
+			check(t, sa, c.said, gatewayID)
+		})
+	}
+}
+
+// A gateway narrows what is asked for to what it gives (RFC 7296 2.9).
+func TestStrongSwanNarrowing(t *testing.T) {
+	f := meetSwan(t)
+	_, sa := f.swanDials(t, f.charon, usual)
+	if got := sa.Children[0].Values["local-ts"]; !strings.Contains(got, clientInner) {
+		t.Errorf("strongSwan's local-ts = %q, want %s", got, clientInner)
+	}
+	if got := sa.Children[0].Values["remote-ts"]; !strings.Contains(got, gatewayInner) {
+		t.Errorf("strongSwan's remote-ts = %q, want %s", got, gatewayInner)
+	}
+}
+
+// COOKIE, RFC 7296 2.6.
+func TestStrongSwanCookie(t *testing.T) {
+	f := meetSwan(t)
+	t.Run("from our gateway", func(t *testing.T) {
+		p := usual
+		p.top = "cookie: always\n"
+		mark := f.charon.Mark()
+		f.swanDials(t, f.charon, p)
+		if !f.charon.Said(mark, `parsed IKE_SA_INIT response 0 \[ N\(COOKIE\) \]`) {
+			t.Error("strongSwan has seen no COOKIE")
+		}
+		if !f.charon.Said(mark, `generating IKE_SA_INIT request 0 \[ N\(COOKIE\) `) {
+			t.Error("strongSwan has returned no COOKIE")
+		}
+	})
+	t.Run("from strongSwan", func(t *testing.T) {
+		c := lab.Node(t, "swan-cookie", "10.7.0.1/32").StartCharon(t,
+			"cookie_threshold = 1", "half_open_timeout = 120", "cookie_threshold_ip = 1")
+		usual.swanGateway(t, c)
+		// One half-open SA raises the shield for all.
+		if _, err := f.client.Dial(t, c.node.Addr, 500).Write(halfOpen(t)); err != nil {
+			t.Fatal(err)
+		}
+		c.Await(t, 0, `generating IKE_SA_INIT response 0 \[ SA KE`)
+		mark := c.Mark()
+		f.client.Connect(t, usual.ourClient(c.node), nil).AwaitUp(t)
+		if !c.Said(mark, `generating IKE_SA_INIT response 0 \[ N\(COOKIE\) \]|sending .*cookie`) {
+			t.Errorf("strongSwan has asked for no COOKIE: %s", strings.Join(c.log.since(mark), "\n"))
+		}
+		if !c.Said(mark, `parsed IKE_SA_INIT request 0 \[ N\(COOKIE\) `) {
+			t.Error("strongSwan has not got its COOKIE back")
+		}
+	})
+}
+
+// halfOpen is an IKE_SA_INIT request that will never be followed: AES-GCM-16
+// 256, PRF HMAC-SHA2-256, X25519.
+func halfOpen(t testing.TB) []byte {
+	t.Helper()
+	b, err := hex.DecodeString("b1ac5a0000000001" + "0000000000000000" + "21202208" + "00000000" + "00000090" +
+		"22000028" + "00000024" + "01010003" + "0300000c01000014800e0100" + "0300000802000005" + "000000080400001f" +
+		"28000028" + "001f0000" + strings.Repeat("09", 32) +
+		"00000024" + strings.Repeat("5a", 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Fragmentation, RFC 7383, forced by chains that no datagram holds; RSA-PSS.
+func TestStrongSwanFragments(t *testing.T) {
+	f := meetSwan(t)
+	long := func(root, name string) *Certificate {
+		by := issue(t, root, rsaKey(t, 2048), nil, true)
+		for _, between := range []string{" between", " between two", " between three"} {
+			by = issue(t, root+between, rsaKey(t, 2048), by, true)
+		}
+		return issue(t, name, rsaKey(t, 2048), by, false)
+	}
+	p := usual
+	p.gateway, p.client = long("gateways", gatewayID), long("clients", clientID)
+	p.more = "fragment: 1280\n"
+	c := lab.Node(t, "swan-pss", "10.7.0.1/32", "10.8.1.1/32").StartCharon(t, "rsa_pss = yes")
+	check := func(t *testing.T, mark int, packets Packets) {
+		if !c.Said(mark, `splitting IKE message \(\d+ bytes\) into \d+ fragments`) {
+			t.Error("strongSwan has sent no fragments")
+		}
+		if !c.Said(mark, `received fragment #\d+ of \d+, reassembled`) {
+			t.Error("strongSwan has put no fragments of ours together")
+		}
+		packets.WellFormed(t)
+		for _, packet := range packets {
+			if n := packet.Size(); n > 1280 {
+				t.Errorf("packet %d has %d octets of IP, more than 1280", packet.Number, n)
+			}
+		}
+	}
+	t.Run("we initiate", func(t *testing.T) {
+		mark, capture := c.Mark(), f.client.Capture(t)
+		f.dialSwan(t, c, p)
+		check(t, mark, capture.End(t))
+	})
+	t.Run("it initiates", func(t *testing.T) {
+		mark, capture := c.Mark(), f.gateway.Capture(t)
+		f.swanDials(t, c, p)
+		check(t, mark, capture.End(t))
+	})
+}
