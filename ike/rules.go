@@ -18,7 +18,7 @@ const (
 	never often = iota
 	once        // exactly
 	maybe       // at most once
-	any         // bounded by the size of message
+	many        // bounded by the size of message
 )
 
 // rule is what one message of one exchange may hold, RFC 7296 appendix C and
@@ -31,25 +31,25 @@ func allow(pairs map[wire.PayloadType]often) *rule {
 	for t, n := range pairs {
 		r[t-wire.PayloadSA] = n
 	}
-	r[wire.PayloadNotify-wire.PayloadSA] = any
-	r[wire.PayloadVendorID-wire.PayloadSA] = any
+	r[wire.PayloadNotify-wire.PayloadSA] = many
+	r[wire.PayloadVendorID-wire.PayloadSA] = many
 	return &r
 }
 
 var (
 	initRequest  = allow(map[wire.PayloadType]often{wire.PayloadSA: once, wire.PayloadKE: once, wire.PayloadNonce: once})
-	initResponse = allow(map[wire.PayloadType]often{wire.PayloadSA: maybe, wire.PayloadKE: maybe, wire.PayloadNonce: maybe, wire.PayloadCERTREQ: any})
+	initResponse = allow(map[wire.PayloadType]often{wire.PayloadSA: maybe, wire.PayloadKE: maybe, wire.PayloadNonce: maybe, wire.PayloadCERTREQ: many})
 
 	// RFC 5723 4.3.2: no SA, no KE.
 	resumeRequest  = allow(map[wire.PayloadType]often{wire.PayloadNonce: once})
 	resumeResponse = allow(map[wire.PayloadType]often{wire.PayloadNonce: maybe})
 
 	authRequest = allow(map[wire.PayloadType]often{
-		wire.PayloadIDi: once, wire.PayloadCERT: any, wire.PayloadCERTREQ: any, wire.PayloadIDr: maybe, wire.PayloadAUTH: maybe,
+		wire.PayloadIDi: once, wire.PayloadCERT: many, wire.PayloadCERTREQ: many, wire.PayloadIDr: maybe, wire.PayloadAUTH: maybe,
 		wire.PayloadCP: maybe, wire.PayloadSA: maybe, wire.PayloadTSi: maybe, wire.PayloadTSr: maybe,
 	})
 	authResponse = allow(map[wire.PayloadType]often{
-		wire.PayloadIDr: maybe, wire.PayloadCERT: any, wire.PayloadAUTH: maybe,
+		wire.PayloadIDr: maybe, wire.PayloadCERT: many, wire.PayloadAUTH: maybe,
 		wire.PayloadCP: maybe, wire.PayloadSA: maybe, wire.PayloadTSi: maybe, wire.PayloadTSr: maybe, wire.PayloadEAP: maybe,
 	})
 
@@ -63,10 +63,10 @@ var (
 		wire.PayloadCP: maybe, wire.PayloadSA: maybe, wire.PayloadTSi: maybe, wire.PayloadTSr: maybe,
 	})
 
-	informational = allow(map[wire.PayloadType]often{wire.PayloadDelete: any, wire.PayloadCP: maybe})
+	informational = allow(map[wire.PayloadType]often{wire.PayloadDelete: many, wire.PayloadCP: maybe})
 	clearNotify   = allow(nil)
 	createChild   = allow(map[wire.PayloadType]often{
-		wire.PayloadSA: any, wire.PayloadNonce: any, wire.PayloadKE: any, wire.PayloadTSi: any, wire.PayloadTSr: any, wire.PayloadCP: any,
+		wire.PayloadSA: many, wire.PayloadNonce: many, wire.PayloadKE: many, wire.PayloadTSi: many, wire.PayloadTSr: many, wire.PayloadCP: many,
 	})
 )
 
@@ -110,7 +110,7 @@ func (m *message) sort(r *rule, first wire.PayloadType, b []byte) error {
 			continue
 		}
 		i := p.Type - wire.PayloadSA
-		if r[i] == never || r[i] != any && seen[i] > 0 {
+		if r[i] == never || r[i] != many && seen[i] > 0 {
 			return errPayloads
 		}
 		seen[i] = 1

@@ -1,6 +1,7 @@
 package ike
 
 import (
+	"fmt"
 	"net/netip"
 
 	"blackswan/internal/frag"
@@ -222,3 +223,12 @@ func sooner(a, b int64) int64 {
 	}
 	return a
 }
+
+// Format prints what an SA is called, whatever the verb: keys stay inside.
+func (sa *SA) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "SA(%s)", sa.spi) }
+
+// Format keeps AUTH values and nonces out of logs.
+func (*half) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("redacted")) }
+
+// Format keeps the whole machine's secrets out of logs.
+func (*Endpoint) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("Endpoint")) }
