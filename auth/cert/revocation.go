@@ -34,6 +34,10 @@ type revoked map[issued]bool
 func readRevoked(lists []*x509.RevocationList, authorities []*x509.Certificate) (revoked, error) {
 	all := make(revoked)
 	for _, list := range lists {
+		switch list.SignatureAlgorithm {
+		case x509.SHA1WithRSA, x509.ECDSAWithSHA1: // rule G1; package x509 still takes them here
+			return nil, fmt.Errorf("%w: revocation list of %v is signed with SHA-1: have it issued with SHA-256", auth.ErrCertificate, list.Issuer)
+		}
 		if !slices.ContainsFunc(authorities, func(a *x509.Certificate) bool { return list.CheckSignatureFrom(a) == nil }) {
 			return nil, fmt.Errorf("%w: revocation list of %v is signed by no configured authority: add the certificate that signed it", auth.ErrUntrusted, list.Issuer)
 		}

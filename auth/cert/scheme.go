@@ -68,6 +68,13 @@ type pssParameters struct {
 	Trailer int                      `asn1:"optional,explicit,tag:3,default:1"`
 }
 
+type pssWithTrailer struct {
+	Hash    pkix.AlgorithmIdentifier `asn1:"explicit,tag:0"`
+	MGF     pkix.AlgorithmIdentifier `asn1:"explicit,tag:1"`
+	Salt    int                      `asn1:"optional,explicit,tag:2,default:20"`
+	Trailer int                      `asn1:"explicit,tag:3"`
+}
+
 // identifier is the AlgorithmIdentifier in the spelling that each algorithm's
 // specification prefers (RFC 7427 3 and appendix A): NULL for RSA, nothing for
 // ECDSA and Ed25519.
@@ -104,6 +111,17 @@ func marshal(v any) []byte {
 	return b
 }
 
+// unmarshal reads DER and nothing else: the identifier is outside the
+// signature, and package asn1 reads some encodings that are not DER.
+func unmarshal[T any](der []byte, v *T) bool {
+	rest, err := asn1.Unmarshal(der, v)
+	if err != nil || len(rest) > 0 {
+		return false
+	}
+	again, err := asn1.Marshal(*v)
+	return err == nil && bytes.Equal(again, der)
+}
+
 var errScheme = errors.New("unknown signature algorithm")
 
 // The data of an AUTH payload of method 14, RFC 7427 3:
@@ -133,7 +151,7 @@ func unframe(data []byte) (s scheme, signature []byte, err error) {
 
 func parseScheme(der []byte) (scheme, error) {
 	var a pkix.AlgorithmIdentifier
-	if rest, err := asn1.Unmarshal(der, &a); err != nil || len(rest) > 0 {
+	if !unmarshal(der, &a) {
 		return scheme{}, errScheme
 	}
 	if a.Algorithm.Equal(oidPSS) {
@@ -160,11 +178,16 @@ func parseScheme(der []byte) (scheme, error) {
 // mask's hash must be the message's.
 func parsePSS(der []byte) (scheme, error) {
 	var p pssParameters
-	if rest, err := asn1.Unmarshal(der, &p); err != nil || len(rest) > 0 || p.Trailer != 1 || !p.MGF.Algorithm.Equal(oidMGF1) {
-		return scheme{}, errScheme
+	if !unmarshal(der, &p) {
+		// RFC 7427 A.4.3 writes the default trailer, which DER leaves out.
+		var full pssWithTrailer
+		if !unmarshal(der, &full) {
+			return scheme{}, errScheme
+		}
+		p = pssParameters(full)
 	}
 	var mask pkix.AlgorithmIdentifier
-	if rest, err := asn1.Unmarshal(p.MGF.Parameters.FullBytes, &mask); err != nil || len(rest) > 0 {
+	if p.Trailer != 1 || !p.MGF.Algorithm.Equal(oidMGF1) || !unmarshal(p.MGF.Parameters.FullBytes, &mask) {
 		return scheme{}, errScheme
 	}
 	if !mask.Algorithm.Equal(p.Hash.Algorithm) || !isNull(mask.Parameters) || !isNull(p.Hash.Parameters) {

@@ -215,7 +215,7 @@ func (v *Verifier) Recheck(anchor [32]byte, issuer, serial []byte, notAfter, now
 	if now.After(notAfter) {
 		return fmt.Errorf("%w: it ended %v", auth.ErrExpired, notAfter.UTC())
 	}
-	for len(issuer) > 0 || len(serial) > 0 {
+	for more := true; more; more = len(issuer) > 0 || len(serial) > 0 {
 		if len(issuer) < 32 || len(serial) < 1 || len(serial) < 1+int(serial[0]) {
 			return fmt.Errorf("%w: what is remembered of it cannot be read", auth.ErrCertificate)
 		}
