@@ -49,7 +49,7 @@ func (g *Generations) Rotate(rand io.Reader, live func(generation uint8) bool) e
 	}
 	g.Secrets[next] = secret
 	g.Kept[next] = true
-	g.Current = next
+	g.Current = next //rfc:6290-5.1-1
 	return nil
 }
 

@@ -21,7 +21,8 @@ func NewMaker(g Generations) *Maker {
 	m := &Maker{generations: g}
 	for i, kept := range g.Kept {
 		if kept {
-			m.mac[i] = hmac.New(sha256.New, g.Secrets[i][:])
+			secret := g.Secrets[i] //rfc:6290-5-2 6290-5-3 6290-9.1-1 6290-9.1-2 6290-9.1-3
+			m.mac[i] = hmac.New(sha256.New, secret[:])
 			m.mac[i].Reset() // now it has them
 		}
 	}
@@ -41,9 +42,9 @@ func (m *Maker) Token(dst []byte, generation uint8, spii, spir uint64) ([]byte, 
 		return dst, false
 	}
 	mac := m.mac[generation]
-	binary.BigEndian.PutUint64(m.spis[:], spii)
+	binary.BigEndian.PutUint64(m.spis[:], spii) //rfc:6290-5-5
 	binary.BigEndian.PutUint64(m.spis[8:], spir)
-	mac.Reset()
+	mac.Reset() //rfc:6290-1.1-1
 	mac.Write(m.spis[:])
 	return mac.Sum(dst), true
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -28,7 +29,7 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, fmt.Errorf("no entropy") }
 
-// generation makes n generations, the last one current.
+// made makes n generations, the last one current.
 func made(t testing.TB, n int) Generations {
 	t.Helper()
 	rand := &counted{}
@@ -78,13 +79,20 @@ func TestRFC6290_5_1_TokenIsAKeyedHashOfBothSPIs(t *testing.T) {
 
 func TestRFC6290_1_1_SameTokenAfterARestart(t *testing.T) {
 	g := made(t, 3)
-	before := token(t, NewMaker(g), 1, spii, spir)
+	m := NewMaker(g)
+	var before [30][]byte
+	for i := range before {
+		before[i] = token(t, m, uint8(i%3), spii+uint64(i), spir)
+	}
 	after, err := ParseGenerations(g.Append(nil)) // all that is left
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := token(t, NewMaker(after), 1, spii, spir); !bytes.Equal(got, before) {
-		t.Errorf("after the restart %x, before %x", got, before)
+	m = NewMaker(after)
+	for i, want := range slices.Backward(before[:]) { // whoever asks first
+		if got := token(t, m, uint8(i%3), spii+uint64(i), spir); !bytes.Equal(got, want) {
+			t.Errorf("SA %d: after the restart %x, before %x", i, got, want)
+		}
 	}
 }
 

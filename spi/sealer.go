@@ -73,7 +73,7 @@ func (s *Sealer) Next(generation uint8) (uint64, error) {
 	for s.next <= MaxCounter {
 		maker := uint32(s.node)<<(epochBits+generationBits) | s.epoch<<generationBits | uint32(generation%generations)
 		low := s.current<<shardBits | s.shard
-		spi := s.permute(s.blocks[s.current], low, maker, s.next)<<8 | uint64(low) //rfc:6290-9.3-1
+		spi := s.permute(s.blocks[s.current], low, maker, s.next)<<8 | uint64(low)
 		s.next++
 		if spi != 0 { // RFC 7296 3.1: an SPI of ours is not zero
 			return spi, nil
@@ -107,7 +107,7 @@ func (s *Sealer) Open(spi uint64) (Made, bool) {
 //	left 28: node 8 | epoch 18 | generation 2      right 28: counter
 func (s *Sealer) permute(k cipher.Block, tweak uint8, left, right uint32) uint64 {
 	for round := range uint8(rounds) {
-		left, right = right, left^s.f(k, round, tweak, right)
+		left, right = right, left^s.f(k, round, tweak, right) //rfc:6290-9.3-1
 	}
 	return uint64(left)<<halfBits | uint64(right)
 }

@@ -75,7 +75,7 @@ func (r *Ring) prepare(now int64, rand io.Reader) error {
 }
 
 // aeads are the AEADs that have opened a ticket, replaced by clock: one that
-// was used since the hand came by stays another turn.
+// opened another since the hand came by stays another turn.
 type aeads struct {
 	index   map[saltID]int
 	entries [cached]entry
@@ -109,7 +109,7 @@ func (c *aeads) put(id saltID, aead cipher.AEAD) {
 	if old := &c.entries[c.hand]; old.aead != nil {
 		delete(c.index, old.id)
 	}
-	c.entries[c.hand] = entry{id, aead, true}
+	c.entries[c.hand] = entry{id: id, aead: aead}
 	c.index[id] = c.hand
 	c.hand = (c.hand + 1) % cached
 }

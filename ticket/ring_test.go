@@ -43,6 +43,8 @@ func TestD10_PublishedThenUsed(t *testing.T) {
 	one := rotated(t, nil, start, 1)
 	two := rotated(t, one, start+daySec, 2)
 	quick := rotated(t, two, start+daySec+10, 3) // by hand, ten seconds later
+	both := slices.Clone(two)
+	both[0].SealUntil = both[1].SealUntil // as if nobody had told the elder
 	backwards := slices.Clone(quick)
 	slices.Reverse(backwards)
 	for _, c := range []struct {
@@ -59,6 +61,8 @@ func TestD10_PublishedThenUsed(t *testing.T) {
 		{"new key, just made", two, start + daySec, 0},
 		{"new key, not long enough", two, start + daySec + delay - 1, 0},
 		{"new key, long enough", two, start + daySec + delay, 1},
+		{"both seal, new one not long enough", both, start + daySec + delay - 1, 0},
+		{"both seal, new one long enough", both, start + daySec + delay, 1},
 		{"third key, just made", quick, start + daySec + 10, 0},
 		{"third key, second in use", quick, start + daySec + delay, 1},
 		{"third key, second still", quick, start + daySec + 10 + delay - 1, 1},
@@ -70,6 +74,26 @@ func TestD10_PublishedThenUsed(t *testing.T) {
 		if got := sealsUnder(t, c.keys, c.at); got != c.want {
 			t.Errorf("%s: key %d seals, want %d", c.name, got, c.want)
 		}
+	}
+}
+
+// One Ring goes from key to key by itself, with a salt of its own for each.
+func TestD10_ARingGoesOnToTheNextKey(t *testing.T) {
+	keys := rotated(t, rotated(t, nil, start, 1), start+daySec, 2)
+	r, s, rand := ring(t, keys), typical(), source(3)
+	var headers [3][]byte
+	for i, now := range []int64{start + daySec, start + daySec + delay - 1, start + daySec + delay} {
+		b, err := r.Seal(nil, &s, now, rand)
+		if err != nil {
+			t.Fatal(err)
+		}
+		headers[i] = b[:headerSize]
+	}
+	if !bytes.Equal(headers[0], headers[1]) {
+		t.Error("the salt changed without need")
+	}
+	if binary.BigEndian.Uint32(headers[2][1:]) != keys[1].ID || bytes.Equal(headers[2][5:], headers[0][5:]) {
+		t.Errorf("after the change of keys %x, before %x", headers[2], headers[0])
 	}
 }
 
@@ -85,7 +109,7 @@ func TestRFC5723_9_5_KeysChangeRegularly(t *testing.T) {
 			keys = rotated(t, Prune(keys, now), now, n)
 			n++
 		}
-		key := ring(t, keys).sealKey(now)
+		key := (&Ring{keys: keys}).sealKey(now)
 		if key == nil {
 			t.Fatalf("no key seals on day %d", (now-start)/daySec)
 		}

@@ -185,6 +185,8 @@ func TestParseSessionIsStrict(t *testing.T) {
 	s := typical()
 	s.Connection = nil
 	bare := s.Append(nil)
+	long := s
+	long.SKd = make(SKd, 65)
 	field := func(tag byte, value ...byte) []byte { return append([]byte{tag, 0, byte(len(value))}, value...) }
 	fields := func(all ...[]byte) []byte {
 		f := bytes.Join(all, nil)
@@ -199,7 +201,7 @@ func TestParseSessionIsStrict(t *testing.T) {
 	}{
 		{"bare", bare, true},
 		{"version", change(0, 2), false},
-		{"SK_d of 65", change(fixedSize, 65), false},
+		{"SK_d of 65", long.Append(nil), false},
 		{"SK_d of 0", change(fixedSize, 0), false},
 		{"IDi too long", change(fixedSize+1+32+1, 1), false},
 		{"one octet more", append(bytes.Clone(bare), 1), false},

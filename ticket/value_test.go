@@ -279,6 +279,10 @@ func TestRFC5723_9_10_NothingLinksTwoTickets(t *testing.T) {
 			t.Errorf("octets %d to %d are the same in two tickets of one session", at, at+4)
 		}
 	}
+	var got Session
+	if s := typical(); r.Open(&got, a, start) != nil || bytes.Contains(a, s.IDi.Data) || bytes.Contains(a, s.IDr.Data) || !same(got, s) {
+		t.Errorf("want the identities inside and out of sight: %+v", got)
+	}
 	// The names are hidden, and so is their length within a block.
 	s := typical()
 	s.IDi.Data = s.IDi.Data[:15]
@@ -348,10 +352,10 @@ func TestCacheIsBoundedAndKeepsWhatIsUsed(t *testing.T) {
 	}
 	popular := sealed(t, r, typical(), source(9999))
 	for i, b := range tickets {
-		if err := r.Open(&s, b, start); err != nil {
+		if err := r.Open(&s, popular, start); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.Open(&s, popular, start); err != nil {
+		if err := r.Open(&s, b, start); err != nil {
 			t.Fatal(err)
 		}
 		if _, kept := r.aeads.index[saltID(popular[1:21])]; !kept {
