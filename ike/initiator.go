@@ -24,7 +24,8 @@ type tunnel struct {
 	remote  addr
 	marker  bool
 	mapped  bool // that path is to be tried first
-	silent  int  // resumes whose RESUME or IKE_AUTH met silence
+	silent  int  // resumes in a row whose IKE_AUTH met silence
+	unheard int  // resumes in a row whose RESUME met silence: the gateway is away
 	tries   int  // full handshakes in a row (rule E7)
 	full    bool // the next attempt is a full handshake
 	at      int64
@@ -32,6 +33,8 @@ type tunnel struct {
 }
 
 // maxSilent resumes without an answer to IKE_AUTH: a full handshake (rule E6).
+// So many without any answer: one IKE_SA_INIT in between, in case the gateway
+// does not know RESUME any more; if that is not answered either, resumes again.
 const maxSilent = 3
 
 // Command takes an order of the owner.
@@ -100,15 +103,18 @@ func (e *Endpoint) change(c Command) {
 // attempt begins the next try of t: a resume if there is a ticket to show.
 func (e *Endpoint) attempt(t *tunnel) {
 	t.at = 0
-	if !t.full && t.silent < maxSilent && e.mayResume(t) {
+	if !t.full && t.silent < maxSilent && t.unheard < maxSilent && e.mayResume(t) {
 		e.startResume(t)
 		return
 	}
-	if len(t.ticket) > 0 {
+	if len(t.ticket) > 0 && !t.probing() {
 		e.event(nil, Event{Kind: EventFallback, Connection: t.conn})
 	}
 	e.startInit(t)
 }
+
+// probing says that the next IKE_SA_INIT only asks whether anybody is there.
+func (t *tunnel) probing() bool { return len(t.ticket) > 0 && !t.full && t.unheard >= maxSilent }
 
 // later plans t's next attempt.
 func (e *Endpoint) later(t *tunnel, at int64) {
@@ -316,12 +322,19 @@ func (e *Endpoint) failed(sa *SA, err error) {
 		return
 	}
 	t.sa = 0
-	if resume && err == errTimeout {
+	switch {
+	case err != errTimeout:
+		e.crowd(t)
+	case resume:
 		t.mapped = false
+		t.unheard++
 		e.attempt(t)
-		return
+	case len(t.ticket) > 0 && !t.full: // the gateway is away, not unwilling
+		t.unheard, t.silent = 0, 0
+		e.attempt(t)
+	default:
+		e.crowd(t)
 	}
-	e.crowd(t)
 }
 
 // crowd plans a full handshake after random(0, 2 s x 2^n), at most a minute:
@@ -357,6 +370,6 @@ func (e *Endpoint) closeTunnel(conn *Connection) {
 
 // lost begins anew after an established SA of t ended without a DELETE.
 func (e *Endpoint) lost(t *tunnel, by By) {
-	t.sa, t.by, t.silent, t.tries, t.full = 0, by, 0, 0, false
+	t.sa, t.by, t.silent, t.unheard, t.tries, t.full = 0, by, 0, 0, 0, false
 	e.attempt(t)
 }

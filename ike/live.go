@@ -71,11 +71,7 @@ func (e *Endpoint) retransmit(sa *SA) bool {
 	x := &sa.cold.open
 	b := e.backoff(x.kind)
 	x.try++
-	tries := b.Tries
-	if h := sa.half; h != nil && h.anew && x.kind == requestFirst {
-		tries = min(tries, 3) // two losses on the dead SA's path (rule C4)
-	}
-	if x.try >= tries {
+	if x.try >= e.tries(sa, b.Tries) {
 		e.unanswered(sa)
 		return false
 	}
@@ -90,14 +86,25 @@ func (e *Endpoint) retransmit(sa *SA) bool {
 	return true
 }
 
+// tries is how often the open request is sent at most.
+func (e *Endpoint) tries(sa *SA, most int) int {
+	h := sa.half
+	switch {
+	case h == nil || sa.cold.open.kind != requestFirst:
+		return most
+	case h.resume && (h.anew || sa.conn.Libreswan):
+		return min(most, 3) // two losses: another path (rule C4), or a peer that takes no copies
+	case !h.resume && sa.tun.probing():
+		return min(most, 2)
+	}
+	return most
+}
+
 // unanswered ends an SA whose peer is silent. It costs no ticket (rule D6).
 func (e *Endpoint) unanswered(sa *SA) {
 	t := sa.tun
 	switch {
 	case sa.half != nil:
-		if sa.half.resume && !sa.half.anew {
-			t.silent++
-		}
 		e.failed(sa, errTimeout)
 	case sa.state == stateDeleting:
 		e.down(sa, "deleted by us, unanswered", true)

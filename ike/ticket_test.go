@@ -287,3 +287,32 @@ func TestLossyNetworkComesBack(t *testing.T) {
 		}
 	}
 }
+
+// A gateway that is away for an hour gets resumes when it is back, not logins:
+// silence is no refusal.
+func TestRFC5723_9_4_LongOutageKeepsTheTicket(t *testing.T) {
+	for _, away := range []time.Duration{3 * time.Minute, 10*time.Minute + 7*time.Second, time.Hour} {
+		w := newWorld(t, "away", quiet)
+		w.connect()
+		w.lose = func(*node, Packet) bool { return true }
+		w.run(away)
+		w.crash(w.gw)
+		w.lose = nil
+		w.run(2 * time.Minute)
+		if g, _ := w.one(); !g.resumed {
+			t.Fatalf("away for %v: not resumed\n%s", away, w.dump())
+		}
+	}
+}
+
+// A gateway that knows no RESUME any more is reached all the same.
+func TestRFC5723_4_3_2_GatewayWithoutResumption(t *testing.T) {
+	w := newWorld(t, "mute", quiet)
+	w.connect()
+	w.crash(w.gw)
+	w.lose = func(from *node, p Packet) bool { return p.Data[18] == byte(wire.ExchangeSessionResume) }
+	w.run(6 * time.Minute)
+	if g, _ := w.one(); g.resumed {
+		t.Fatal("resumed without RESUME")
+	}
+}
