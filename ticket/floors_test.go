@@ -3,6 +3,7 @@ package ticket
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -85,6 +86,26 @@ func (o *oracle) raise(l [16]byte, floor uint32, until int64) bool {
 	return o.find(l) >= 0
 }
 
+func (o *oracle) expired(now int64) (n int) {
+	for _, f := range o.floors {
+		if f.Until <= now {
+			n++
+		}
+	}
+	return n
+}
+
+// follow forgets what f forgot at now, and tells whether its time had passed.
+func (o *oracle) follow(f *Floors, now int64) bool {
+	kept := make(map[[16]byte]bool)
+	for x := range f.All() {
+		kept[x.Lineage] = true
+	}
+	early := slices.ContainsFunc(o.floors, func(x Floor) bool { return !kept[x.Lineage] && x.Until > now })
+	o.floors = slices.DeleteFunc(o.floors, func(x Floor) bool { return !kept[x.Lineage] })
+	return !early
+}
+
 func TestFloorsAgainstAnOracle(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, size := range []int{1, 2, 7, 60} {
@@ -103,27 +124,12 @@ func TestFloorsAgainstAnOracle(t *testing.T) {
 				}
 			case op < 15:
 				now, n := r.Int64N(5_000_000), 1+r.IntN(5)
-				got := f.Expire(now, n)
-				expired := 0
-				for _, x := range o.floors {
-					if x.Until <= now {
-						expired++
-					}
-				}
-				if got != min(expired, n) {
+				expired := o.expired(now)
+				if got := f.Expire(now, n); got != min(expired, n) {
 					t.Fatalf("size %d, step %d: %d expired, want %d", size, step, got, min(expired, n))
 				}
-				kept := make(map[[16]byte]bool)
-				for x := range f.All() {
-					kept[x.Lineage] = true
-				}
-				for i := len(o.floors) - 1; i >= 0; i-- {
-					if x := o.floors[i]; !kept[x.Lineage] {
-						if x.Until > now {
-							t.Fatalf("size %d, step %d: expired before its time", size, step)
-						}
-						o.floors = append(o.floors[:i], o.floors[i+1:]...)
-					}
+				if !o.follow(f, now) {
+					t.Fatalf("size %d, step %d: expired before its time", size, step)
 				}
 			default:
 				serial := r.Uint32N(5)
