@@ -40,6 +40,7 @@ var ErrRecord = errors.New("state: not a record of this table")
 type RollCallEntry struct {
 	SPIi, SPIr    uint64
 	Original      bool           // we made this SA: our part decides the I flag
+	Ours          bool           // the peer announced that it takes a roll call (rule C1)
 	Generation    uint8          // of the token's secret, 0 to 3
 	Local, Remote netip.AddrPort // without zone
 	Marker        bool           // its messages carry the non-ESP marker
@@ -51,7 +52,8 @@ const (
 	flagMarker
 	flagLocal4
 	flagRemote4
-	flagsKnown = flagRemote4<<1 - 1
+	flagOurs
+	flagsKnown = flagOurs<<1 - 1
 )
 
 // AppendRollCallEntry appends RollCallSize octets.
@@ -65,6 +67,7 @@ func AppendRollCallEntry(b []byte, e RollCallEntry) []byte {
 		{e.Marker, flagMarker},
 		{e.Local.Addr().Is4(), flagLocal4},
 		{e.Remote.Addr().Is4(), flagRemote4},
+		{e.Ours, flagOurs},
 	} {
 		if f.set {
 			flags |= f.bit
@@ -103,6 +106,7 @@ func ParseRollCallEntry(b []byte) (RollCallEntry, error) {
 		SPIr:       binary.BigEndian.Uint64(b[8:]),
 		Original:   b[16]&flagOriginal != 0,
 		Marker:     b[16]&flagMarker != 0,
+		Ours:       b[16]&flagOurs != 0,
 		Generation: b[17],
 		Local:      local,
 		Remote:     remote,

@@ -16,7 +16,7 @@ func TestRuleC2_RollCallEntry(t *testing.T) {
 		{},
 		{SPIi: 1, SPIr: math.MaxUint64, Original: true, Generation: 3, Local: v4, Remote: v4, Marker: true, Heard: 1_800_000_000},
 		{SPIi: math.MaxUint64, SPIr: 1, Local: v6, Remote: v6, Heard: -1},
-		{Original: true, Generation: 1, Local: v4, Remote: v6},
+		{Original: true, Ours: true, Generation: 1, Local: v4, Remote: v6},
 		{Marker: true, Generation: 2, Local: v6, Remote: v4},
 		{Local: netip.MustParseAddrPort("0.0.0.0:0"), Remote: netip.MustParseAddrPort("[::ffff:192.0.2.1]:1")},
 	} {
@@ -75,7 +75,7 @@ func TestRecordsRefuse(t *testing.T) {
 	}{
 		"roll call": {AppendRollCallEntry(nil, RollCallEntry{Local: v6, Remote: v6}),
 			func(b []byte) error { _, err := ParseRollCallEntry(b); return err },
-			map[int]byte{16: 0x10, 17: 4}},
+			map[int]byte{16: 0x20, 17: 4}},
 		"roll call, local not IPv4": {AppendRollCallEntry(nil, RollCallEntry{Local: v6, Remote: v6}),
 			func(b []byte) error { _, err := ParseRollCallEntry(b); return err },
 			map[int]byte{16: flagLocal4}},
