@@ -30,11 +30,7 @@ func TestTsharkJudgesACrash(t *testing.T) {
 	}
 	packets := capture.End(t, peer.KeyLog())
 	packets.WellFormed(t)
-	for _, packet := range packets {
-		if packet.Encrypted() && !packet.Decrypted() {
-			t.Errorf("packet %d is not opened by our key log", packet.Number)
-		}
-	}
+	packets.Opened(t)
 	// What the RFCs want to see, in order: who sends it, in which exchange, with
 	// which notifies (others may stand beside them).
 	want := []struct {

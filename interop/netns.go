@@ -227,8 +227,9 @@ func ofDeadRun(name string) bool {
 	if m == nil {
 		return false
 	}
-	pid, err := strconv.Atoi(m[1])
-	return err == nil && syscall.Kill(pid, 0) == syscall.ESRCH
+	stat, err := os.ReadFile("/proc/" + m[1] + "/stat")
+	zombie := regexp.MustCompile(`\) [ZX] `)
+	return os.IsNotExist(err) || zombie.Match(stat)
 }
 
 // until calls try every few milliseconds until it is content, and fails the

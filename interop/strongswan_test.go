@@ -104,8 +104,15 @@ func TestStrongSwan(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name+"/we initiate", func(t *testing.T) {
-			_, sa := f.dialSwan(t, f.charon, c.profile)
+			capture := f.client.Capture(t)
+			ours, sa := f.dialSwan(t, f.charon, c.profile)
 			check(t, sa, c.said, clientID)
+			if c.said["encr-alg"] == "CHACHA20_POLY1305" {
+				return // tshark 4.0 cannot decrypt it
+			}
+			packets := capture.End(t, ours.KeyLog())
+			packets.WellFormed(t)
+			packets.Opened(t)
 		})
 		t.Run(c.name+"/it initiates", func(t *testing.T) {
 			_, sa := f.swanDials(t, f.charon, c.profile)
@@ -173,6 +180,47 @@ func halfOpen(t testing.TB) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// Without RFC 7427 on its side ECDSA goes by the methods of RFC 4754, and the
+// old RSA method, SHA-1 inside, is refused by either of us (rule G1).
+func TestStrongSwanOldSignatures(t *testing.T) {
+	f := meetSwan(t)
+	c := lab.Node(t, "swan-old", "10.7.0.1/32", "10.8.1.1/32").StartCharon(t, "signature_authentication = no")
+	ec, old := usual, usual
+	ec.gateway, ec.client = pair(t, func() crypto.Signer { return ecdsaKey(t) })
+	old.gateway, old.client = pair(t, func() crypto.Signer { return rsaKey(t, 2048) })
+	t.Run("ECDSA, we initiate", func(t *testing.T) {
+		mark := c.Mark()
+		f.dialSwan(t, c, ec)
+		c.Await(t, mark, `authentication of 'client@example.org' with ECDSA-256 signature successful`)
+	})
+	t.Run("ECDSA, it initiates", func(t *testing.T) {
+		mark := c.Mark()
+		f.swanDials(t, c, ec)
+		c.Await(t, mark, `authentication of 'gw.example.org' with ECDSA-256 signature successful`)
+	})
+	t.Run("RSA, it initiates", func(t *testing.T) {
+		ours := f.gateway.Gateway(t, old.ourGateway(f.gateway), old.ourFiles(t, old.gateway, old.client))
+		old.swanClient(t, c, f.gateway)
+		mark := c.Mark()
+		if out, err := c.Swanctl(t, "--initiate", "--child", "office", "--timeout", "20"); err == nil {
+			t.Errorf("strongSwan is in with SHA-1:\n%s", out)
+		}
+		c.Await(t, mark, `received AUTHENTICATION_FAILED notify error`)
+		ours.AwaitNone(t)
+	})
+	t.Run("RSA, we initiate", func(t *testing.T) {
+		old.swanGateway(t, c)
+		ours := f.client.Connect(t, old.ourClient(c.node), old.ourFiles(t, old.client, old.gateway))
+		until(t, "our client to refuse", func() bool {
+			status, err := ours.Status(t)
+			return err == nil && status.Totals.Failed > 0
+		})
+		if sas := c.SAs(t); len(sas) > 0 && sas[0].State == "ESTABLISHED" {
+			t.Errorf("strongSwan has an SA with an RSA signature of ours: %v", sas)
+		}
+	})
 }
 
 // Fragmentation, RFC 7383, forced by chains that no datagram holds; RSA-PSS.

@@ -213,6 +213,16 @@ func (ps Packets) WellFormed(t testing.TB) {
 	}
 }
 
+// Opened fails the test for each packet that the key log did not open.
+func (ps Packets) Opened(t testing.TB) {
+	t.Helper()
+	for _, p := range ps {
+		if p.Encrypted() && !p.Decrypted() {
+			t.Errorf("packet %d is not opened by our key log", p.Number)
+		}
+	}
+}
+
 // severe reports an expert severity of error (0x800000), as against a note.
 func severe(show string) bool {
 	n, err := strconv.ParseUint(show, 0, 32)
