@@ -95,7 +95,7 @@ func (r *Ring) Open(s *Session, t []byte, now int64) error {
 		aead = derive(key, id)
 	}
 	plain, err := aead.Open(r.plain[:0], t[headerSize:headerSize+nonceSize], t[headerSize+nonceSize:], t[:headerSize])
-	if err != nil { //rfc:5723-9.2-1
+	if err != nil { // RFC 5723 9.2
 		return ErrForged
 	}
 	if !cached {
