@@ -77,6 +77,7 @@ func TestBodyFaults(t *testing.T) {
 		{"3.11", "no count", "030400", to(ParseDelete), ErrShort},
 		{"3.11", "IKE with an SPI", "01080001 0102030405060708", to(ParseDelete), ErrSPISize},
 		{"3.11", "ESP with SPIs of 3", "03030001 010203", to(ParseDelete), ErrSPISize},
+		{"3.11", "an unknown protocol with SPIs of 1", "09010001 01", to(ParseDelete), ErrSPISize},
 		{"3.11", "AH without SPIs", "02000000", to(ParseDelete), ErrSPISize},
 		{"3.11", "one SPI fewer than counted", "03040002 01020304", to(ParseDelete), ErrCount},
 		{"3.11", "one SPI more than counted", "03040001 0102030405060708", to(ParseDelete), ErrCount},

@@ -13,7 +13,7 @@ import "encoding/binary"
 //	+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 type Delete struct {
 	Protocol ProtocolID
-	SPISize  uint8  // octets of each SPI: 0 for IKE, whose SPIs are those of the header; 4 for AH and ESP
+	SPISize  uint8  // octets of each SPI: 0 for IKE, whose SPIs are those of the header; 4 for AH, ESP and all others
 	SPIs     []byte // one after the other
 }
 
@@ -24,11 +24,14 @@ func ParseDelete(body []byte) (Delete, error) {
 		return Delete{}, ErrShort
 	}
 	d := Delete{Protocol: ProtocolID(body[0]), SPISize: body[1], SPIs: body[4:]}
-	switch {
-	case d.Protocol == ProtocolIKE && d.SPISize != 0,
-		(d.Protocol == ProtocolAH || d.Protocol == ProtocolESP) && d.SPISize != 4:
+	size := uint8(4)
+	if d.Protocol == ProtocolIKE {
+		size = 0
+	}
+	if d.SPISize != size {
 		return Delete{}, ErrSPISize
-	case int(d.SPISize)*int(binary.BigEndian.Uint16(body[2:])) != len(d.SPIs):
+	}
+	if int(size)*int(binary.BigEndian.Uint16(body[2:])) != len(d.SPIs) {
 		return Delete{}, ErrCount
 	}
 	return d, nil
@@ -42,7 +45,7 @@ func (d Delete) Count() int {
 	return len(d.SPIs) / int(d.SPISize)
 }
 
-// SPI32 returns the i-th SPI of an AH or ESP Delete, i < Count.
+// SPI32 returns the i-th SPI, i < Count.
 func (d Delete) SPI32(i int) uint32 { return binary.BigEndian.Uint32(d.SPIs[4*i:]) }
 
 // Append appends the body.
