@@ -19,6 +19,10 @@ func TestFeedSlow(t *testing.T) {
 	if len(got) != 2 || string(got[0].Key) != "ab" || got[0].Value[0] != 99 || string(got[1].Key) != "aa" || got[1].Value != nil {
 		t.Errorf("held %q; want ab = 99, aa deleted", got)
 	}
+	w.add([]Change{{Key: []byte("a"), Value: []byte{1}}, {Key: []byte("a"), Value: nil}})
+	if got := w.take(); len(got) != 1 || got[0].Value != nil {
+		t.Errorf("held %q; want a deleted", got)
+	}
 	if again := w.take(); len(again) != 0 {
 		t.Errorf("told %q twice", again)
 	}

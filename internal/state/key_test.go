@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -25,6 +26,23 @@ func TestRuleD3_Wrap(t *testing.T) {
 	}
 	if bytes.Equal(Wrap(key, nil, nil), Wrap(key, nil, nil)) {
 		t.Fatal("two wraps are the same")
+	}
+}
+
+// TestWrapKnownAnswer holds the format against another implementation's HKDF and
+// AES-GCM.
+func TestWrapKnownAnswer(t *testing.T) {
+	key := StateKey{}
+	for i := range key {
+		key[i] = byte(i)
+	}
+	wrapped, err := hex.DecodeString("01" + "404142434445464748494a4b4c4d4e4f" + "606162636465666768696a6b" +
+		"aa67bd88395a63d43197ab6ec831deb2d3432564a4eb0067e9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain, err := Unwrap(key, []byte("keys/ticket"), wrapped); err != nil || string(plain) != "blackswan" {
+		t.Errorf("%q, %v; want blackswan", plain, err)
 	}
 }
 
@@ -62,13 +80,13 @@ func TestRuleD3_Forged(t *testing.T) {
 
 func TestParseStateKey(t *testing.T) {
 	key := NewStateKey()
-	hex := fmt.Sprintf("%x", key[:])
-	for _, good := range []string{string(key[:]), hex, hex + "\n", hex + "\r\n", strings.ToUpper(hex)} {
+	digits := fmt.Sprintf("%x", key[:])
+	for _, good := range []string{string(key[:]), digits, digits + "\n", digits + "\r\n", strings.ToUpper(digits)} {
 		if got, err := ParseStateKey([]byte(good)); err != nil || got != key {
 			t.Errorf("%d octets: %v", len(good), err)
 		}
 	}
-	for _, bad := range []string{"", "\n", hex[1:], hex + "0", hex + " ", "g" + hex[1:], string(key[:31]), string(key[:]) + "\n" + "x"} {
+	for _, bad := range []string{"", "\n", digits[1:], digits + "0", digits + " ", "g" + digits[1:], string(key[:31]), string(key[:]) + "\n" + "x"} {
 		if got, err := ParseStateKey([]byte(bad)); err == nil || got != (StateKey{}) {
 			t.Errorf("%q was taken for a key", bad)
 		} else if len(bad) > 8 && strings.Contains(err.Error(), bad[:8]) {

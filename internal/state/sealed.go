@@ -19,6 +19,8 @@ type Sealed struct {
 	key   func() StateKey // a function: fmt prints no result of it
 	done  chan struct{}   // closed by Close
 	once  sync.Once
+
+	watches sync.WaitGroup
 }
 
 // Seal puts the wrapping around s. Close closes s.
@@ -106,7 +108,7 @@ func (s *Sealed) Watch(ctx context.Context, prefix []byte) (<-chan store.Change,
 		return nil, err
 	}
 	out := make(chan store.Change)
-	go func() {
+	s.watches.Go(func() {
 		defer close(out)
 		defer cancel()
 		for c := range in {
@@ -123,7 +125,7 @@ func (s *Sealed) Watch(ctx context.Context, prefix []byte) (<-chan store.Change,
 				return
 			}
 		}
-	}()
+	})
 	return out, nil
 }
 
@@ -133,5 +135,7 @@ func (s *Sealed) Sync(ctx context.Context) error { return s.inner.Sync(ctx) }
 // Close closes the store inside.
 func (s *Sealed) Close() error {
 	s.once.Do(func() { close(s.done) })
-	return s.inner.Close()
+	err := s.inner.Close()
+	s.watches.Wait()
+	return err
 }

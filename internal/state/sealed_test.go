@@ -2,10 +2,12 @@ package state
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"blackswan/store"
 	"blackswan/store/bolt"
@@ -111,9 +113,47 @@ func TestSealedWatchClose(t *testing.T) {
 		}
 	}
 	<-c
-	if err := s.Close(); err != nil {
+	if err := s.Close(); err != nil { // waits for the watch
 		t.Fatal(err)
 	}
 	for range c {
+	}
+}
+
+// racing is a store in which somebody writes a value anew, wrapped otherwise,
+// before each of the first Updates.
+type racing struct {
+	store.Store
+	left  int
+	again func() error
+}
+
+func (r *racing) Update(ctx context.Context, key, old, new []byte, ttl time.Duration) error {
+	if r.left--; r.left >= 0 {
+		if err := r.again(); err != nil {
+			return err
+		}
+	}
+	return r.Store.Update(ctx, key, old, new, ttl)
+}
+
+// TestSealedUpdateSameValue: a value that was written anew and is the same is
+// no conflict.
+func TestSealedUpdateSameValue(t *testing.T) {
+	inner := &racing{Store: memory.Open(), left: 2}
+	s := Seal(inner, NewStateKey())
+	defer s.Close()
+	put := func() error {
+		return s.Apply(t.Context(), []store.Op{{Key: []byte("key"), Value: []byte("old")}}, store.Durable)
+	}
+	inner.again = put
+	if err := put(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Update(t.Context(), []byte("key"), []byte("old"), []byte("new"), 0); err != nil {
+		t.Errorf("Update = %v", err)
+	}
+	if v, err := s.Get(t.Context(), []byte("key")); err != nil || string(v) != "new" || inner.left >= 0 {
+		t.Errorf("Get = %q, %v after %d races left; want new", v, err, inner.left)
 	}
 }

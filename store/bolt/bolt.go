@@ -55,7 +55,7 @@ func start(db *bbolt.DB) (store.Store, error) {
 		db:     db,
 		fresh:  make(map[string]fresh),
 		behind: time.NewTimer(0),
-		expiry: time.NewTimer(0),
+		expiry: time.NewTimer(0), // at once: sweep what ended while nobody ran
 		urgent: make(chan struct{}, 1),
 		quit:   make(chan struct{}),
 		done:   make(chan struct{}),
@@ -68,7 +68,6 @@ func start(db *bbolt.DB) (store.Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	s.wind()
 	go s.run()
 	return s, nil
 }

@@ -59,6 +59,107 @@ func TestGroupCommit(t *testing.T) {
 	}
 }
 
+// TestBehindDuringCommit: a write behind that arrives while an earlier one of
+// the same key is being committed is what readers see from then on.
+func TestBehindDuringCommit(t *testing.T) {
+	ctx := t.Context()
+	s := openAt(t, filepath.Join(t.TempDir(), "store.db"), false).(*bolt)
+	busy, err := s.db.Begin(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(value string) {
+		t.Helper()
+		if err := s.Apply(ctx, []store.Op{{Key: []byte("key"), Value: []byte(value)}}, store.Behind); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("1")
+	saved := make(chan error)
+	go func() { saved <- s.Sync(ctx) }()
+	for taken := false; !taken; runtime.Gosched() {
+		s.mu.RLock()
+		taken = s.seq == 2 && len(s.queue) == 0
+		s.mu.RUnlock()
+	}
+	put("2")
+	if err := busy.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-saved; err != nil {
+		t.Fatal(err)
+	}
+	if v, err := s.Get(ctx, []byte("key")); err != nil || string(v) != "2" {
+		t.Fatalf("Get = %q, %v; want 2", v, err)
+	}
+}
+
+// plant writes a record that has ended into the file, with or without the item
+// that lets the sweep find it.
+func plant(t *testing.T, s *bolt, key string, item bool) {
+	t.Helper()
+	ended := op{[]byte(key), record{[]byte("ended"), 1}}
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		if err := ended.put(tx.Bucket(contents), tx.Bucket(expiries)); err != nil || item {
+			return err
+		}
+		return tx.Bucket(expiries).Delete(expiryKey(1, []byte(key)))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestEndedUnswept: what has ended is gone for every reader, swept or not.
+func TestEndedUnswept(t *testing.T) {
+	ctx := t.Context()
+	s := openAt(t, filepath.Join(t.TempDir(), "store.db"), false).(*bolt)
+	for _, how := range []string{"saved", "behind"} {
+		if how == "saved" {
+			plant(t, s, "key", false)
+		} else {
+			s.mu.Lock()
+			s.fresh["key"] = fresh{record{[]byte("ended"), 1}, 0}
+			s.mu.Unlock()
+		}
+		if v, err := s.Get(ctx, []byte("key")); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%s: Get = %q, %v; want ErrNotFound", how, v, err)
+		}
+		err := s.List(ctx, nil, func(e store.Entry) error { return fmt.Errorf("told of %q", e.Key) })
+		if err != nil {
+			t.Errorf("%s: List %v", how, err)
+		}
+	}
+	if err := s.Update(ctx, []byte("key"), []byte("ended"), []byte("new"), 0); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("Update from what ended = %v; want ErrConflict", err)
+	}
+	if err := s.Update(ctx, []byte("key"), nil, []byte("new"), 0); err != nil {
+		t.Errorf("Update from nothing = %v", err)
+	}
+}
+
+// TestSweepAtStart: what ended while nobody ran leaves the file unasked.
+func TestSweepAtStart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	s := openAt(t, path, false).(*bolt)
+	for i := range 50 {
+		plant(t, s, fmt.Sprint(i), true)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openAt(t, path, true).(*bolt)
+	for left := 1; left > 0; runtime.Gosched() {
+		err := s.db.View(func(tx *bbolt.Tx) error {
+			left = tx.Bucket(contents).Stats().KeyN + tx.Bucket(expiries).Stats().KeyN
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // tooLarge says that err is the disk's refusal; the engine drops its number.
 func tooLarge(err error) bool {
 	return err != nil && strings.Contains(err.Error(), syscall.EFBIG.Error())
@@ -108,6 +209,13 @@ func TestFullDisk(t *testing.T) {
 	if err := s.Sync(ctx); !tooLarge(err) || !strings.Contains(err.Error(), path) {
 		t.Fatalf("Sync = %v; want %v and the file's name", err, syscall.EFBIG)
 	}
+	const first = "first to wait"
+	if err := s.Apply(ctx, []store.Op{{Key: []byte(first), Value: []byte("1")}}, store.Behind); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Sync(ctx); !tooLarge(err) {
+		t.Fatalf("Sync = %v; want %v", err, syscall.EFBIG)
+	}
 	var refused error
 	for i := 0; refused == nil && i < full/len(large)+1; i++ {
 		refused = s.Apply(ctx, []store.Op{{Key: []byte("behind"), Value: large}}, store.Behind)
@@ -119,10 +227,19 @@ func TestFullDisk(t *testing.T) {
 	if err := s.Sync(ctx); err != nil {
 		t.Fatal(err)
 	}
+	b := s.(*bolt)
+	b.mu.RLock()
+	if b.waiting != 0 || b.failure != nil || len(b.fresh) != 0 {
+		t.Errorf("after all is saved %d octets and %d keys wait, failure %v", b.waiting, len(b.fresh), b.failure)
+	}
+	b.mu.RUnlock()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	s = openAt(t, path, true)
+	if v, err := s.Get(ctx, []byte(first)); err != nil || string(v) != "1" {
+		t.Fatalf("the first write that waited: %q, %v", v, err)
+	}
 	if v, err := s.Get(ctx, []byte("behind")); err != nil || !bytes.Equal(v, large) {
 		t.Fatalf("the write behind: %d octets, %v", len(v), err)
 	}

@@ -3,6 +3,7 @@ package bolt
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -208,8 +210,10 @@ func TestRuleF6_CutFile(t *testing.T) {
 		}
 		if openDamaged(t, cut, want) {
 			opened++
-		} else {
-			refused++
+		} else if refused++; size > 2*os.Getpagesize() {
+			if err := examine(cut); err == nil || !strings.Contains(err.Error(), "cut: its header speaks of") {
+				t.Errorf("cut to %d octets: %v; want the two sizes", size, err)
+			}
 		}
 		if info, err := os.Stat(cut); err != nil || info.Size() < int64(size) {
 			t.Fatalf("cut to %d octets: the file was made smaller", size)
@@ -255,5 +259,30 @@ func TestRuleF6_ZeroedPage(t *testing.T) {
 	t.Logf("%d pages, %d refused", len(whole)/size, refused)
 	if refused < 10 {
 		t.Error("the test hurt nothing")
+	}
+}
+
+// TestRuleF6_LostFreePages: pages that are neither used nor free are found by
+// the engine's own check.
+func TestRuleF6_LostFreePages(t *testing.T) {
+	path, _ := filled(t)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A page begins: number 8, flags 2, count 2, octets of overflow 4.
+	const flagsAt, countAt, freelist = 8, 10, 0x10
+	found := 0
+	for at := 2 * os.Getpagesize(); at < len(b); at += os.Getpagesize() {
+		if binary.NativeEndian.Uint16(b[at+flagsAt:]) == freelist && binary.NativeEndian.Uint16(b[at+countAt:]) > 0 {
+			clear(b[at+countAt : at+countAt+2])
+			found++
+		}
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path, true); found == 0 || !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "unreachable unfreed") {
+		t.Errorf("%d free lists emptied: %v; want ErrRefused", found, err)
 	}
 }

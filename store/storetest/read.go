@@ -127,6 +127,7 @@ func testWatchPrefix(t *testing.T, k *kit) {
 	k.put("a/1", "in")
 	k.put("b/1", "out")
 	c := k.watch("a/")
+	k.await(c, "a/1", "in")
 	k.put("b/2", "out")
 	k.put("a/2", "in")
 	k.put("a/end", "")
