@@ -183,7 +183,7 @@ func (e *Endpoint) connected(sa *SA) {
 	}
 	e.takeTicket(sa)
 	if fresh { // rule D7
-		sa.confirmAt = e.now + 1e9 + int64(uint64(e.random())*29e9>>32)
+		sa.confirmAt = e.now + 1e9 + e.within(29e9)
 		e.schedule(sa)
 	}
 }

@@ -231,6 +231,9 @@ func (e *Endpoint) sa(h Handle) *SA {
 // newSA gives an SA a slot and an SPI of ours. It returns nil when a limit is
 // reached or the SPI counter is full.
 func (e *Endpoint) newSA(original bool) *SA {
+	if e.counts.established >= e.cfg.Limits.SAs && !original {
+		return nil
+	}
 	own, ok := e.newSPI()
 	if !ok {
 		return nil

@@ -2,6 +2,7 @@ package ike
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"time"
@@ -298,7 +299,7 @@ func (e *Endpoint) initAccepted(sa *SA, p Packet, h wire.Header) {
 	sa.resp = append([]byte(nil), p.Data...) // AUTH covers it
 	hf.nacked, hf.nackAt = false, 0
 	sa.cold = nil
-	if sa.behind {
+	if sa.behind || e.cfg.ForceEncap {
 		e.float(sa)
 	}
 	e.ask(sa, Question{Kind: AskAgree, Pair: hf.pair, Group: hf.group, Public: append([]byte(nil), ke.Data...)})
@@ -343,7 +344,13 @@ func (e *Endpoint) crowd(t *tunnel) {
 	wait := min(int64(e.cfg.Timers.CrowdStep)<<min(t.tries, 16), int64(e.cfg.Timers.CrowdCap))
 	t.full = true
 	t.tries++
-	e.later(t, e.now+1+int64(uint64(e.random())*uint64(wait)>>32))
+	e.later(t, e.now+1+e.within(wait))
+}
+
+// within is a random time from 0 to d.
+func (e *Endpoint) within(d int64) int64 {
+	hi, _ := bits.Mul64(uint64(e.random())<<32, uint64(d))
+	return int64(hi)
 }
 
 func (e *Endpoint) random() uint32 {

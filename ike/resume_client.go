@@ -125,7 +125,7 @@ func (e *Endpoint) resumeCandidate(sa *SA, p Packet, h wire.Header, nr []byte) {
 	c.keys = sa.keys
 	c.want = [2]mac{hf.authR, hf.shortR}
 	e.keyLog(sa)
-	if sa.behind {
+	if sa.behind || e.cfg.ForceEncap {
 		e.float(sa)
 	}
 	own := hf.authI

@@ -72,6 +72,7 @@ type node struct {
 	kidmap  map[int]Survivor
 	ticket  *Record
 	answer  func(q *Question) *Answer // nil: the world answers
+	hook    func(q *Question)
 }
 
 var (
@@ -232,6 +233,9 @@ func (w *world) sent(n *node, p Packet) {
 // reply answers a question as the roof's pool does.
 func (w *world) reply(n *node, q *Question) {
 	var a Answer
+	if n.hook != nil {
+		n.hook(q)
+	}
 	if n.answer != nil {
 		if x := n.answer(q); x != nil {
 			x.ID = q.ID
