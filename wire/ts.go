@@ -204,7 +204,7 @@ func (t TS) Selectors() iter.Seq[Selector] {
 }
 
 // AppendTS appends a traffic selector body. It is misuse, and panics, to give
-// more than 255 selectors or one without addresses.
+// more than 255 selectors or one without two addresses of one family.
 func AppendTS(b []byte, selectors []Selector) []byte {
 	b = append(b, octet(len(selectors)), 0, 0, 0)
 	for _, s := range selectors {
@@ -214,6 +214,9 @@ func AppendTS(b []byte, selectors []Selector) []byte {
 }
 
 func (s Selector) append(b []byte) []byte {
+	if !s.Start.IsValid() || s.Start.BitLen() != s.End.BitLen() {
+		panic("wire: a selector needs two addresses of one family")
+	}
 	kind, n := TSIPv6AddrRange, byte(selectorHeaderLen+2*16)
 	if s.Start.Is4() {
 		kind, n = TSIPv4AddrRange, selectorHeaderLen+2*4

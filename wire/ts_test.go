@@ -138,3 +138,20 @@ func TestPrefix(t *testing.T) {
 		}
 	}
 }
+
+func TestAppendTSPanics(t *testing.T) {
+	v4, v6 := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("2001:db8::1")
+	for name, s := range map[string]Selector{
+		"no addresses":         {},
+		"no end":               {Start: v4},
+		"IPv4 start, IPv6 end": {Start: v4, End: v6},
+		"IPv6 start, IPv4 end": {Start: v6, End: v4},
+	} {
+		if !panics(func() { AppendTS(nil, []Selector{s}) }) {
+			t.Errorf("%s: appended", name)
+		}
+	}
+	if !panics(func() { AppendTS(nil, make([]Selector, 256)) }) {
+		t.Error("256 selectors: appended")
+	}
+}
