@@ -29,7 +29,7 @@ const patience = 40 * time.Second
 // killed run left behind is found by that name and removed by the next NewLab.
 type Lab struct {
 	dir     string
-	nodes   []*Node
+	nodes   int // ever made
 	closers []func()
 
 	building sync.Once
@@ -74,14 +74,16 @@ func (l *Lab) namespace(word string) string { return fmt.Sprintf("bs-%d-%s", os.
 
 // Node makes a namespace and plugs it into the hub. The first node has
 // 10.9.0.1, the next 10.9.0.2; inner addresses go on its loopback interface.
+// The node is gone when t ends.
 func (l *Lab) Node(t testing.TB, word string, inner ...string) *Node {
 	t.Helper()
-	number := len(l.nodes) + 1
+	l.nodes++
+	number := l.nodes
 	n := &Node{
 		lab: l, name: l.namespace(word), word: word,
 		Addr: netip.AddrFrom4([4]byte{10, 9, 0, byte(number)}),
 	}
-	l.nodes = append(l.nodes, n)
+	t.Cleanup(func() { _ = ip("netns del " + n.name) })
 	hub, port := l.namespace("hub"), "port"+strconv.Itoa(number)
 	steps := []string{
 		"netns add " + n.name,
@@ -153,9 +155,6 @@ func (n *Node) Dial(t testing.TB, remote netip.Addr, port uint16) *net.UDPConn {
 func (l *Lab) Close() {
 	for i := len(l.closers) - 1; i >= 0; i-- {
 		l.closers[i]()
-	}
-	for _, n := range l.nodes {
-		_ = ip("netns del " + n.name)
 	}
 	_ = ip("netns del " + l.namespace("hub"))
 	_ = os.RemoveAll(l.dir)

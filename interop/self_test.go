@@ -49,7 +49,7 @@ secrets {
 	west.MustRun(t, nil, "ping", "-c1", "-W5", "-I", "10.8.1.1", "10.7.0.1")
 }
 
-func TestLibreswanResumesIntoItself(t *testing.T) {
+func TestLibreswanMeetsItself(t *testing.T) {
 	west, east := lab.Node(t, "libre-west"), lab.Node(t, "libre-east")
 	conf := conn("self",
 		"left="+west.Addr.String(), "leftid=@west", "leftsubnet=10.8.2.0/24",
@@ -62,9 +62,19 @@ func TestLibreswanResumesIntoItself(t *testing.T) {
 		p.Whack(t, "--impair", "send_no_delete", "--impair", "revival")
 	}
 	w.Initiate(t, "self")
-	w.Await(t, 0, `received v2N_TICKET_LT_OPAQUE`)
-	mark := e.Mark()
-	w.Suspend(t, "self")
-	w.Initiate(t, "self")
-	e.Await(t, mark, `responder established IKE SA; authenticated peer using authby=session-resume`)
+	w.Await(t, 0, gotTicket)
+	resume := func(want string) {
+		mark := w.Mark()
+		w.Suspend(t, "self")
+		w.Initiate(t, "self")
+		w.Await(t, mark, want)
+		w.Await(t, mark, gotTicket)
+	}
+	resume(clientResumed)
+
+	// Restarted, it has lost the key of its tickets: a NACK, and its client
+	// falls back at once.
+	e.Restart(t, "self")
+	w.Whack(t, "--no-impair", "revival") // its word for the fallback
+	resume(clientFull)
 }

@@ -23,12 +23,13 @@ var theField struct {
 func meetSwan(t *testing.T) *field {
 	t.Helper()
 	theField.Do(func() {
+		lasting := lab.Lasting(t)
 		theField.field = field{
-			gateway: lab.Node(t, "gateway"),
-			client:  lab.Node(t, "client"),
-			swan:    lab.Node(t, "swan", "10.7.0.1/32", "10.8.1.1/32"),
+			gateway: lab.Node(lasting, "gateway"),
+			client:  lab.Node(lasting, "client"),
+			swan:    lab.Node(lasting, "swan", "10.7.0.1/32", "10.8.1.1/32"),
 		}
-		theField.charon = theField.swan.StartCharon(lab.Lasting(t))
+		theField.charon = theField.swan.StartCharon(lasting)
 	})
 	if theField.charon == nil {
 		t.Fatal("strongSwan did not start: see the first failure")
