@@ -39,6 +39,8 @@ type PRF struct {
 	begun        bool // hash holds the inner state and what was written since
 	inner, outer []byte
 	states       [2][maxState]byte
+	kept         [maxHash]byte // the key, if it is short
+	keyLen       int
 	pad          [maxBlock]byte
 	out          [maxHash]byte // SKEYSEED, the padded shared secret
 	spis         [16]byte
@@ -68,11 +70,22 @@ func (p *PRF) ID() wire.TransformID { return p.id }
 // Size is the size of the output and of the preferred key in octets.
 func (p *PRF) Size() int { return p.size }
 
-// Key sets the key for all messages until the next Key. k is not kept.
-func (p *PRF) Key(k []byte) { p.key(k, nil) }
+// Key sets the key for all messages until the next Key. Setting the same key
+// again costs nothing: SK_p makes prf(SK_p, IDx') and AUTH one after the other.
+func (p *PRF) Key(k []byte) {
+	if len(k) > 0 && len(k) == p.keyLen && subtle.ConstantTimeCompare(k, p.kept[:len(k)]) == 1 {
+		p.Reset()
+		return
+	}
+	p.key(k, nil)
+	if p.keyLen = 0; len(k) <= len(p.kept) {
+		p.keyLen = copy(p.kept[:], k)
+	}
+}
 
 // key sets the key a | b.
 func (p *PRF) key(a, b []byte) {
+	p.keyLen = 0
 	clear(p.pad[:])
 	block := p.hash.BlockSize()
 	if len(a)+len(b) > block { // RFC 2104 2: a longer key is hashed first
