@@ -80,7 +80,7 @@ func TestBootRedacted(t *testing.T) {
 	for _, verb := range []string{"%v", "%+v", "%#v", "%x", "%s", "%d"} {
 		text := fmt.Sprintf(verb, b)
 		for what, secret := range map[string][]byte{"ring": b.Ring[0].Secret[:], "qcd": b.QCD.Secrets[0][:], "spi": b.SPIKeys[0].Secret[:]} {
-			for _, form := range []string{fmt.Sprintf("%x", secret[:4]), fmt.Sprintf("%d %d %d", secret[0], secret[1], secret[2]),
+			for _, form := range []string{fmt.Sprintf("%x", secret[:4]), fmt.Sprintf("%d %d %d %d", secret[0], secret[1], secret[2], secret[3]),
 				fmt.Sprintf("%#x, %#x, %#x", secret[0], secret[1], secret[2]), string(secret[:4])} {
 				if strings.Contains(text, form) {
 					t.Errorf("%s shows the %s secret", verb, what)
