@@ -23,6 +23,7 @@ type View struct {
 	Suite      suite.Suite
 	Born       int64         // Unix seconds; 0: not established yet
 	Silent     time.Duration // since the peer was heard, established SAs
+	Generation uint8         // of the secret of its token (rule B2)
 	ChildIn    uint32        // ESP SPIs; 0: no Child SA
 	ChildOut   uint32
 	Ticket     int64 // initiator: the ticket's expiry, Unix seconds; 0: none
@@ -41,7 +42,7 @@ func (e *Endpoint) Views(now time.Time, f func(View) bool) {
 func (e *Endpoint) view(now time.Time, sa *SA) View {
 	v := View{
 		SA: sa.handle(), SPIs: sa.spi, Original: sa.Original, Connection: sa.conn, Identity: sa.peer,
-		Remote: sa.remote.addrPort(), Marker: sa.marker, State: "half_open", Resumed: sa.resumed, Suite: sa.suite,
+		Remote: sa.remote.addrPort(), Marker: sa.marker, State: "half_open", Resumed: sa.resumed, Suite: sa.suite, Generation: sa.gen,
 	}
 	switch sa.state {
 	case stateEstablished:
@@ -79,3 +80,6 @@ func (e *Endpoint) Count() Count {
 	}
 	return c
 }
+
+// Empty reports whether e holds no SA at all, half-open ones included.
+func (e *Endpoint) Empty() bool { return len(e.ours) == 0 }

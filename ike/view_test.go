@@ -32,6 +32,20 @@ func TestViews(t *testing.T) {
 	if v := cl[0]; v.SPIs != c.spi || !v.Original || v.Ticket <= w.now.Unix() {
 		t.Errorf("client: %+v", v)
 	}
+	w.cl.e.Command(w.now, Command{Kind: CommandClose, Conn: w.cl.conn})
+	w.drain(w.cl)
+	if w.cl.e.Empty() {
+		t.Error("empty before the DELETE was answered")
+	}
+	w.deliver()
+	if !w.cl.e.Empty() || !w.gw.e.Empty() {
+		t.Error("not empty after the DELETE")
+	}
+}
+
+func TestViewsStop(t *testing.T) {
+	w := newWorld(t, "views stop")
+	w.connect()
 	n := 0
 	w.gw.e.Views(w.now, func(View) bool { n++; return false })
 	if n != 1 {
