@@ -156,7 +156,7 @@ func AppendCP(b []byte, cfg CFGType, attributes []CPAttribute) []byte {
 	b = append(b, byte(cfg), 0, 0, 0)
 	for _, a := range attributes {
 		b = binary.BigEndian.AppendUint16(b, uint16(a.Type)&0x7fff)
-		b = binary.BigEndian.AppendUint16(b, uint16(len(a.Value)))
+		b = binary.BigEndian.AppendUint16(b, word(len(a.Value)))
 		b = append(b, a.Value...)
 	}
 	return b

@@ -51,6 +51,6 @@ func (d Delete) SPI32(i int) uint32 { return binary.BigEndian.Uint32(d.SPIs[4*i:
 // Append appends the body.
 func (d Delete) Append(b []byte) []byte {
 	b = append(b, byte(d.Protocol), d.SPISize)
-	b = binary.BigEndian.AppendUint16(b, uint16(d.Count()))
+	b = binary.BigEndian.AppendUint16(b, word(d.Count()))
 	return append(b, d.SPIs...)
 }

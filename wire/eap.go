@@ -70,7 +70,7 @@ func (e EAP) Append(b []byte) []byte {
 		return append(b, byte(e.Code), e.Identifier, 0, 4)
 	}
 	b = append(b, byte(e.Code), e.Identifier)
-	b = binary.BigEndian.AppendUint16(b, uint16(5+len(e.Data)))
+	b = binary.BigEndian.AppendUint16(b, word(5+len(e.Data)))
 	b = append(b, e.Type)
 	return append(b, e.Data...)
 }

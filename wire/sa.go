@@ -239,7 +239,7 @@ func AppendSA(b []byte, proposals ...ProposalSpec) []byte {
 	for i := range proposals {
 		start := len(b)
 		b = proposals[i].append(b, i == len(proposals)-1)
-		binary.BigEndian.PutUint16(b[start+2:], uint16(len(b)-start))
+		binary.BigEndian.PutUint16(b[start+2:], word(len(b)-start))
 	}
 	return b
 }

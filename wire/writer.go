@@ -6,8 +6,9 @@ import (
 )
 
 // Writer builds one message at the end of a buffer. It allocates only when the
-// buffer must grow. It is misuse, and panics, to End a payload above 65,535
-// octets or to give an SPI above 255.
+// buffer must grow. No size or count wraps, here or in an Append: it is misuse,
+// and panics, to write a payload or a part of one above 65,535 octets, or an
+// SPI above 255. What a peer may make long, the caller bounds before.
 type Writer struct {
 	Buf   []byte // the message grows at its end; between Start and End the caller may append
 	start int    // of the header
@@ -170,11 +171,7 @@ func (w *Writer) EAP(e EAP) {
 }
 
 func (w *Writer) patchLength(header int) {
-	n := len(w.Buf) - header
-	if n > math.MaxUint16 {
-		panic("wire: a payload holds at most 65,535 octets")
-	}
-	binary.BigEndian.PutUint16(w.Buf[header+2:], uint16(n))
+	binary.BigEndian.PutUint16(w.Buf[header+2:], word(len(w.Buf)-header))
 }
 
 // octet returns n as a one-octet count or size field.
@@ -183,4 +180,12 @@ func octet(n int) byte {
 		panic("wire: a one-octet count holds at most 255")
 	}
 	return byte(n)
+}
+
+// word returns n as a two-octet count or size field.
+func word(n int) uint16 {
+	if n > math.MaxUint16 {
+		panic("wire: a payload and what is in it hold at most 65,535 octets")
+	}
+	return uint16(n)
 }

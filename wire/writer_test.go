@@ -97,7 +97,14 @@ func TestWriterLongest(t *testing.T) {
 	if !panics(func() { write(65536) }) {
 		t.Error("65,536 octets: no panic")
 	}
-	if !panics(func() { Notify{SPI: make([]byte, 256)}.Append(nil) }) {
-		t.Error("an SPI of 256 octets: no panic")
+	for name, f := range map[string]func(){
+		"an SPI of 256 octets":          func() { Notify{SPI: make([]byte, 256)}.Append(nil) },
+		"65,536 SPIs":                   func() { Delete{ProtocolESP, 4, make([]byte, 4<<16)}.Append(nil) },
+		"an attribute of 65,536 octets": func() { AppendCP(nil, CFGReply, []CPAttribute{{Value: make([]byte, 1<<16)}}) },
+		"an EAP packet of 65,536":       func() { EAP{Code: EAPRequest, Data: make([]byte, 1<<16-5)}.Append(nil) },
+	} {
+		if !panics(f) {
+			t.Errorf("%s: no panic", name)
+		}
 	}
 }
