@@ -187,14 +187,20 @@ func (e *Endpoint) askVerify(sa *SA, auth wire.Auth) {
 			q.Certs = append(q.Certs, cert.Data)
 		}
 	}
-	e.counts.questions++
-	e.ask(sa, q)
+	e.askCounted(sa, q)
 }
 
 func (e *Endpoint) askSign(sa *SA) {
 	hf := sa.half
-	e.counts.questions++
-	e.ask(sa, Question{Kind: AskSign, Octets: e.signedBy(sa, sa.Original).Append(nil), Hashes: append([]uint16(nil), hf.hashes...), CertReq: append([]byte(nil), hf.certReq...)})
+	e.askCounted(sa, Question{Kind: AskSign, Octets: e.signedBy(sa, sa.Original).Append(nil), Hashes: append([]uint16(nil), hf.hashes...), CertReq: append([]byte(nil), hf.certReq...)})
+}
+
+// askCounted asks for a peer: such questions are bounded (rule E7).
+func (e *Endpoint) askCounted(sa *SA, q Question) {
+	if !sa.Original {
+		e.counts.questions++
+	}
+	e.ask(sa, q)
 }
 
 // provingAnswer goes on when a signature was checked or made.

@@ -128,7 +128,6 @@ func (e *Endpoint) identifyPeer(sa *SA) (wire.Auth, error) {
 
 // authAnswer goes on when our signature was made or the peer's was checked.
 func (e *Endpoint) authAnswer(sa *SA, a *Answer) {
-	e.counts.questions--
 	hf := sa.half
 	switch {
 	case a.Err != nil && hf.plain != nil:

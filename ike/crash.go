@@ -362,7 +362,6 @@ func (e *Endpoint) Plane(now time.Time, r Report) {
 	sa := e.slots[i].sa
 	switch r.Kind {
 	case ReportUsed:
-		e.confirmed(sa)
 		e.hear(sa)
 	case ReportMoved:
 		e.follow(sa, Packet{Local: r.Local, Remote: r.Remote, Marker: r.Marker})

@@ -127,9 +127,6 @@ func (e *Endpoint) request37(sa *SA, h wire.Header, first wire.PayloadType, plai
 		r = createChild
 	}
 	err := e.msg.sort(r, first, plain)
-	if err == nil && sa.confirm {
-		e.confirmed(sa)
-	}
 	switch {
 	case err != nil:
 		e.respondNotify(sa, h, syntaxNotify(err, &e.msg))

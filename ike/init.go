@@ -50,8 +50,7 @@ func (e *Endpoint) initRequest(p Packet, h wire.Header, key uint64, ni []byte) {
 	e.learnFirst(x)
 	e.counts.half++
 	e.first.remember(key, duplicate{e.hash(p.Data), x.handle()}, x.expires)
-	e.counts.questions++
-	e.ask(x, Question{Kind: AskAgree, Group: ke.Group, Public: append([]byte(nil), ke.Data...)})
+	e.askCounted(x, Question{Kind: AskAgree, Group: ke.Group, Public: append([]byte(nil), ke.Data...)})
 	e.schedule(x)
 }
 

@@ -120,6 +120,7 @@ func (e *Endpoint) unanswered(sa *SA) {
 // hear notes that the peer is alive.
 func (e *Endpoint) hear(sa *SA) {
 	sa.heard = e.now
+	e.confirmed(sa)
 	if e.now-sa.noted > 60e9 {
 		e.noteRollCall(sa)
 	}
