@@ -11,6 +11,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"blackswan/dataplane"
 )
 
 // Version is the version of the program.
@@ -78,9 +80,19 @@ type Config struct {
 	// nil. It is called by several goroutines and must not keep data.
 	Tap func(out bool, data []byte, at time.Time)
 
+	// Plane carries the traffic of Child SAs; nil: one that keeps their keys and
+	// carries none. It is closed with what uses it.
+	Plane dataplane.Plane
+
+	// MachineID names the files of which the first that is not empty tells
+	// machines apart (rule B4). None: /etc/machine-id and what stands for it.
+	MachineID []string
+
 	// OnEvent is told what happens, or is nil. It is called by the goroutines
 	// of the shards, which wait for it: it must be quick.
 	OnEvent func(Event)
+
+	listen listener // tests have a network in memory
 }
 
 // Timers are the times that a peer is given to answer. Zero values are the

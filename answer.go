@@ -1,0 +1,92 @@
+package blackswan
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"crypto/rand"
+
+	"blackswan/auth"
+	"blackswan/ike"
+	"blackswan/internal/suite"
+	"blackswan/ticket"
+	"blackswan/wire"
+)
+
+var (
+	errBusy     = errors.New("blackswan: too many key agreements and signatures wait: the peer will try again")
+	errReloaded = errors.New("blackswan: the connection was changed meanwhile: the peer will try again")
+)
+
+// ask gives a question to the pool; its answer comes back by the shard's
+// channel. Too many: the answer is an error, at once.
+func (s *shard) ask(q *ike.Question) {
+	if q.Kind == ike.AskRing {
+		s.node.readRing()
+		return
+	}
+	p := s.node.peerOf(q.Conn)
+	if !questions.do(func() { s.answered(answer(q, p, time.Now())) }) {
+		s.late = append(s.late, ike.Answer{ID: q.ID, Err: errBusy})
+	}
+}
+
+// answered hands an answer to the shard, unless it has ended.
+func (s *shard) answered(a ike.Answer) {
+	select {
+	case s.answers <- a:
+	case <-s.done:
+	}
+}
+
+// answer does the work of a question. p is its connection, nil where it is not
+// known.
+func answer(q *ike.Question, p *peer, now time.Time) ike.Answer {
+	a := ike.Answer{ID: q.ID}
+	switch q.Kind {
+	case ike.AskKeyPair:
+		a.Pair, a.Err = suite.NewKeyPair(q.Group, rand.Reader)
+	case ike.AskAgree:
+		agree(q, &a)
+	case ike.AskSign:
+		if p == nil || p.signer == nil {
+			a.Err = errReloaded
+			break
+		}
+		made, err := p.signer.Sign(auth.SignRequest{Octets: q.Octets, Hashes: q.Hashes, CertReq: q.CertReq})
+		a.Auth, a.Certs, a.Err = wire.Auth{Method: made.Method, Data: made.Data}, made.Certs, err
+	case ike.AskVerify:
+		if p == nil || p.verifier == nil {
+			a.Err = errReloaded
+			break
+		}
+		verify(q, p, now, &a)
+	}
+	return a
+}
+
+// agree makes the shared secret, and first a key pair where there is none.
+func agree(q *ike.Question, a *ike.Answer) {
+	pair := q.Pair
+	if pair == nil {
+		if pair, a.Err = suite.NewKeyPair(q.Group, rand.Reader); a.Err != nil {
+			return
+		}
+		a.Public = append([]byte(nil), pair.Public()...)
+	}
+	a.Shared, a.Err = pair.Shared(q.Public)
+}
+
+func verify(q *ike.Question, p *peer, now time.Time, a *ike.Answer) {
+	r, err := p.verifier.Verify(auth.VerifyRequest{
+		ID: q.PeerID, Certs: q.Certs, Method: q.Auth.Method, Data: q.Auth.Data, Octets: q.Octets,
+		Now: now, Remote: netip.AddrFrom16(q.Remote).Unmap(),
+	})
+	if err != nil {
+		a.Err = err
+		return
+	}
+	a.Cert = &ticket.PeerCert{Issuer: r.CertIssuer, Serial: r.CertSerial, NotAfter: r.NotAfter.Unix(), Anchor: r.Anchor}
+	a.Until = r.NotAfter.Unix()
+}

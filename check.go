@@ -1,0 +1,162 @@
+package blackswan
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"blackswan/internal/state"
+	"blackswan/internal/udp"
+	"blackswan/ticket"
+)
+
+// FieldError is one thing in a Config that a run would refuse.
+type FieldError struct {
+	Field string // as the configuration file calls it, "connections[1].local.cert"
+	What  string
+	Cure  string
+	Err   error // why, or nil
+}
+
+// Error is "blackswan: what: where: cure".
+func (e *FieldError) Error() string {
+	return "blackswan: " + e.What + ": " + e.Field + ": " + e.Cure
+}
+
+// Unwrap returns why.
+func (e *FieldError) Unwrap() error { return e.Err }
+
+// Check returns everything that a run in that role would refuse, as FieldErrors
+// in one errors.Join; nil if there is nothing. It reads the files that c names.
+func (c *Config) Check(role Role) error {
+	_, err := c.ready(role)
+	return err
+}
+
+// findings collects FieldErrors.
+type findings []error
+
+func (f *findings) add(field, cure, what string, args ...any) {
+	*f = append(*f, &FieldError{Field: field, What: fmt.Sprintf(what, args...), Cure: cure})
+}
+
+// wrap takes an error that says what and why itself.
+func (f *findings) wrap(field, cure string, err error) {
+	*f = append(*f, &FieldError{Field: field, What: err.Error(), Cure: cure, Err: err})
+}
+
+// ready checks c and makes its connections ready for use.
+func (c *Config) ready(role Role) ([]*peer, error) {
+	var f findings
+	c.checkNode(role, &f)
+	if len(c.Connections) == 0 {
+		f.add("connections", "configure at least one", "no connection is configured")
+	}
+	var peers []*peer
+	names := map[string]bool{}
+	for i := range c.Connections {
+		at := fmt.Sprintf("connections[%d]", i)
+		conn := &c.Connections[i]
+		if conn.Name != "" && names[conn.Name] {
+			f.add(at+".name", "give each connection a name of its own: tickets remember it", "connection %q is there twice", conn.Name)
+		}
+		names[conn.Name] = true
+		peers = append(peers, conn.ready(role, at, &f))
+	}
+	return peers, errors.Join(f...)
+}
+
+func (c *Config) checkNode(role Role, f *findings) {
+	oneOf := func(field, value string, words ...string) {
+		for _, w := range words {
+			if value == w || value == "" {
+				return
+			}
+		}
+		f.add(field, fmt.Sprintf("write one of %q", words), "%q is not a choice", value)
+	}
+	oneOf("qcd", c.QCD, "auto", "on", "off")
+	oneOf("roll_call", c.RollCall, "ours", "all", "off")
+	oneOf("cookie", c.Cookie, "auto", "always", "never")
+	if role == RoleGateway && c.StateDir == "" {
+		f.add("state", "name a directory that survives a crash", "a gateway without state forgets all clients when it dies")
+	}
+	if len(c.StateKey) > 0 {
+		if _, err := state.ParseStateKey(c.StateKey); err != nil {
+			f.wrap("state_key", "write 64 hexadecimal digits, or leave it out: the directory then has a key of its own", err)
+		}
+	}
+	if ike, nat := c.ports(); ike == nat && ike != 0 {
+		f.add("nat_port", "use 500 and 4500, or two other ports", "port %d cannot be both the IKE port and the NAT traversal port", ike)
+	}
+	for i, a := range c.Listen {
+		if !a.IsValid() || a.IsMulticast() {
+			f.add(fmt.Sprintf("listen[%d]", i), "write an address of this machine, or leave it out: all are used then", "%v is not an address to listen on", a)
+		}
+	}
+	if c.Shards < 0 || c.Shards > udp.MaxGroup {
+		f.add("shards", fmt.Sprintf("write 1 to %d, or leave it out: each CPU gets one", udp.MaxGroup), "%d shards", c.Shards)
+	}
+	for _, b := range []struct {
+		field string
+		Backoff
+	}{{"timers.retry", c.Timers.Retry}, {"timers.liveness", c.Timers.Liveness}} {
+		if b.Initial < 0 || b.Max < 0 || b.Tries < 0 || b.Max > 0 && b.Initial > b.Max {
+			f.add(b.field, "write initial <= max and a number of tries, or leave them out", "a backoff from %v to %v, %d tries", b.Initial, b.Max, b.Tries)
+		}
+	}
+	if c.RollCallAge < 0 {
+		f.add("roll_call_age", "write a time like 10m, or leave it out", "%v is no age", c.RollCallAge)
+	}
+}
+
+// ports are our own ports; 0: any free one.
+func (c *Config) ports() (ike, nat uint16) {
+	if c.AnyPort {
+		return c.Port, c.NATPort
+	}
+	return cmp.Or(c.Port, DefaultPort), cmp.Or(c.NATPort, DefaultNATPort)
+}
+
+// splitGateway reads "host" or "host:port"; an IPv6 address may stand in
+// brackets.
+func splitGateway(text string) (host string, port uint16, err error) {
+	if a, err := netip.ParseAddr(text); err == nil {
+		return a.String(), DefaultPort, nil
+	}
+	host, service, err := net.SplitHostPort(text)
+	if err != nil {
+		if addr := (&net.AddrError{}); errors.As(err, &addr) && addr.Err == "missing port in address" {
+			return text, DefaultPort, nil
+		}
+		return "", 0, err
+	}
+	n, err := strconv.ParseUint(service, 10, 16)
+	if err != nil || n == 0 {
+		return "", 0, fmt.Errorf("%q is not a port", service)
+	}
+	return host, uint16(n), nil
+}
+
+// sealPeriod is how long a key of the ring seals (rule D10).
+const sealPeriod = 24 * time.Hour
+
+// ticketLife is the longest life of a ticket of c.
+func (c *Config) ticketLife() time.Duration {
+	life := time.Duration(0)
+	for i := range c.Connections {
+		life = max(life, c.Connections[i].ticketLife())
+	}
+	return cmp.Or(life, ticket.DefaultLife)
+}
+
+func (c *Connection) lifetime() time.Duration { return cmp.Or(c.Lifetime, 24*time.Hour) }
+
+// ticketLife is never longer than the IKE SA's (RFC 5723 6.2).
+func (c *Connection) ticketLife() time.Duration {
+	return min(cmp.Or(c.Tickets.Lifetime, ticket.DefaultLife), c.lifetime())
+}

@@ -1,0 +1,164 @@
+package blackswan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"blackswan/ike"
+)
+
+// Client brings one connection up and keeps it up: it resumes after a crash of
+// the gateway, after its own restart and after a lost network.
+type Client struct {
+	*node
+	peer *peer
+}
+
+// ErrKeepTicket is the cause with which a Run is cancelled that shall say
+// nothing to the gateway and keep its ticket for the next start:
+//
+//	ctx, cancel := context.WithCancelCause(ctx)
+//	cancel(blackswan.ErrKeepTicket)
+var ErrKeepTicket = errors.New("blackswan: the ticket is kept")
+
+// farewell is how long the answer to our DELETE is waited for.
+const farewell = 2 * time.Second
+
+// NewClient opens the state directory and the sockets for the connection of
+// that name; "" is the only one. Nothing is sent until Run.
+func NewClient(cfg Config, connection string) (*Client, error) {
+	i, err := cfg.named(connection)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Connections = cfg.Connections[i : i+1]
+	n, err := newNode(cfg, RoleClient)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{node: n, peer: (*n.peers.Load())[0]}, nil
+}
+
+// named is the place of a connection among those of cfg.
+func (c *Config) named(name string) (int, error) {
+	var all []string
+	for i := range c.Connections {
+		if c.Connections[i].Name == name || name == "" && len(c.Connections) == 1 {
+			return i, nil
+		}
+		all = append(all, c.Connections[i].Name)
+	}
+	if name == "" {
+		name = "no name"
+	}
+	return 0, &FieldError{Field: "connections", What: fmt.Sprintf("%s: no such connection", name), Cure: "name one of: " + strings.Join(all, ", ")}
+}
+
+// Run keeps the connection up until ctx ends. Then it sends DELETE, wipes the
+// ticket and waits at most 2 s for the answer; with ErrKeepTicket as the cause
+// it does none of that. It always closes everything.
+func (c *Client) Run(ctx context.Context) error {
+	c.run()
+	if err := c.connect(ctx); err == nil {
+		select {
+		case <-ctx.Done():
+		case <-c.stop:
+		}
+	} else if ctx.Err() == nil {
+		return errors.Join(err, c.close())
+	}
+	if !errors.Is(context.Cause(ctx), ErrKeepTicket) {
+		c.leave()
+	}
+	return c.close()
+}
+
+// Close ends Run without a word, or frees what NewClient opened.
+func (c *Client) Close() error { return c.close() }
+
+// connect finds the gateway and gives the machine its order.
+func (c *Client) connect(ctx context.Context) error {
+	gateway, err := c.find(ctx)
+	if err != nil {
+		return err
+	}
+	local, err := c.localFor(gateway)
+	if err != nil {
+		return err
+	}
+	c.all(ike.Command{Kind: ike.CommandConnect, Conn: c.peer.Connection, Local: local, Remote: gateway})
+	return nil
+}
+
+// find is the address of the gateway. While names are not answered it asks
+// again: the network may not be there yet.
+func (c *Client) find(ctx context.Context) (netip.AddrPort, error) {
+	if a, err := netip.ParseAddr(c.peer.host); err == nil {
+		return netip.AddrPortFrom(a, c.peer.port), nil
+	}
+	wait := time.Second
+	for {
+		addrs, err := net.DefaultResolver.LookupNetIP(ctx, c.family(), c.peer.host)
+		if err == nil && len(addrs) > 0 {
+			return netip.AddrPortFrom(addrs[0].Unmap(), c.peer.port), nil
+		}
+		if ctx.Err() != nil {
+			return netip.AddrPort{}, ctx.Err()
+		}
+		c.log.Warn("the gateway's name is not known: asking again", "gateway", c.peer.host, "in", wait, "error", err)
+		select {
+		case <-ctx.Done():
+			return netip.AddrPort{}, ctx.Err()
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, time.Minute)
+	}
+}
+
+// family is what our own address can reach.
+func (c *Client) family() string {
+	switch {
+	case len(c.cfg.Listen) == 0:
+		return "ip"
+	case c.cfg.Listen[0].Unmap().Is4():
+		return "ip4"
+	}
+	return "ip6"
+}
+
+// localFor is our own IKE address towards the gateway. NAT detection covers it.
+func (c *Client) localFor(gateway netip.AddrPort) (netip.AddrPort, error) {
+	own, _ := c.shards[0].port.Ports()
+	if !own.Addr().IsUnspecified() {
+		return own, nil
+	}
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(gateway)) // sends nothing
+	if err != nil {
+		c.log.Warn("no route to the gateway yet", "gateway", gateway, "error", err)
+		return own, nil
+	}
+	addr := conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
+	return netip.AddrPortFrom(addr, own.Port()), conn.Close()
+}
+
+// leave says goodbye: DELETE, and the ticket is wiped.
+func (c *Client) leave() {
+	s := c.shards[0]
+	gone := make(chan struct{})
+	s.call(func(now time.Time) {
+		s.empty = gone
+		s.command(now, ike.Command{Kind: ike.CommandClose, Conn: c.peer.Connection})
+	})
+	late := time.NewTimer(farewell)
+	defer late.Stop()
+	select {
+	case <-gone:
+	case <-late.C:
+	case <-s.done:
+	}
+}

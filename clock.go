@@ -1,0 +1,34 @@
+package blackswan
+
+import "time"
+
+// sleepwatch notices that the machine was suspended: timers have not run
+// meanwhile, and nobody knows which peers are still there (rule D11).
+type sleepwatch struct {
+	looked time.Time
+	total  time.Duration
+	known  bool
+}
+
+// shortSleep is not worth asking peers for a sign of life.
+const shortSleep = 2 * time.Second
+
+// slept is how long the machine slept since the last look, 0 for a short time.
+// It looks once a second.
+func (w *sleepwatch) slept(now time.Time) time.Duration {
+	if now.Sub(w.looked) < time.Second {
+		return 0
+	}
+	w.looked = now
+	total, ok := asleep()
+	return w.note(total, ok)
+}
+
+func (w *sleepwatch) note(total time.Duration, ok bool) time.Duration {
+	was, known := w.total, w.known
+	w.total, w.known = total, ok
+	if d := total - was; known && ok && d >= shortSleep {
+		return d
+	}
+	return 0
+}

@@ -1,0 +1,61 @@
+package blackswan
+
+import (
+	"runtime"
+	"sync"
+)
+
+// pool does slow work for the shards of a process: key agreements, signatures,
+// chains of certificates. Its workers come with work and go without, so an idle
+// client costs none.
+type pool struct {
+	mu      sync.Mutex
+	waiting []func()
+	head    int
+	working int
+	workers int // at most
+	room    int // jobs that may wait
+}
+
+// questions is the pool of the process: its CPUs are shared by all.
+var questions = &pool{workers: runtime.NumCPU(), room: 4096}
+
+// do has f done, or reports false when too much waits.
+func (p *pool) do(f func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.working < p.workers {
+		p.working++
+		go p.work(f)
+		return true
+	}
+	if len(p.waiting)-p.head >= p.room {
+		return false
+	}
+	if p.head >= p.room { // what was done makes room for what comes
+		p.waiting, p.head = append(p.waiting[:0], p.waiting[p.head:]...), 0
+	}
+	p.waiting = append(p.waiting, f)
+	return true
+}
+
+func (p *pool) work(f func()) {
+	for ok := true; ok; f, ok = p.next() {
+		f()
+	}
+}
+
+// next is the job that waits longest; without one the worker has left.
+func (p *pool) next() (func(), bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.head == len(p.waiting) {
+		p.waiting, p.head = p.waiting[:0], 0
+		p.working--
+		return nil, false
+	}
+	f := p.waiting[p.head]
+	p.waiting[p.head] = nil
+	p.head++
+	return f, true
+}

@@ -1,0 +1,94 @@
+package blackswan
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"blackswan/ike"
+	"blackswan/internal/udp"
+)
+
+// Status is a snapshot, taken by the shards one after the other. At most so
+// many SAs are listed; a negative number lists all. It waits for Run.
+func (n *node) Status(most int) Status {
+	st := Status{
+		Role: n.role.String(), Version: Version, PID: os.Getpid(), Since: n.began,
+		Epoch: n.boot.SPI.Epoch, Node: n.boot.SPI.Node, Shards: n.count, Steered: steered(n.shards[0].port), Addresses: n.Addrs(),
+		QCD: n.tokens, RollCall: n.cfg.RollCall, Notes: slices.Clone(n.notes),
+		Counters: map[string]uint64{}, SAs: []SAStatus{}, CPU: cpuTime() - n.cpu,
+	}
+	if st.RollCall == "" {
+		st.RollCall = "ours"
+	}
+	st.Totals.Detected = map[string]uint64{}
+	st.Totals.RollCall = n.restored.entries
+	var packets udp.Stats
+	for _, s := range n.shards {
+		s.call(func(now time.Time) { s.snapshot(now, &st, most) })
+		add(&packets, s.port.Stats())
+	}
+	st.Sockets = Sockets{
+		InDatagrams: packets.In.Datagrams, InOctets: packets.In.Octets, OutDatagrams: packets.Out.Datagrams, OutOctets: packets.Out.Octets,
+		InDropped:  packets.Overflow + packets.Oversized + packets.Malformed + packets.Broken,
+		OutDropped: packets.Full + packets.Refused + packets.Unreachable + packets.TooLong + packets.Failed,
+	}
+	return st
+}
+
+// snapshot adds this shard to st.
+func (s *shard) snapshot(now time.Time, st *Status, most int) {
+	t, own, held := &st.Totals, &s.totals.Totals, s.e.Count()
+	t.SAs += held.Established
+	t.HalfOpen += held.HalfOpen
+	t.RollCallLeft += held.RollCallLeft
+	t.RollCallShown += held.RollCallShown
+	t.PlainShown += s.e.Answered[0]
+	t.TokensShown += s.e.Answered[1]
+	for _, f := range []struct{ to, from *uint64 }{
+		{&t.Established, &own.Established}, {&t.Full, &own.Full}, {&t.Resumed, &own.Resumed}, {&t.Confirmed, &own.Confirmed},
+		{&t.FellBack, &own.FellBack}, {&t.Failed, &own.Failed}, {&t.Refused, &own.Refused}, {&t.ChildFailed, &own.ChildFailed},
+		{&t.Down, &own.Down}, {&t.Tickets, &own.Tickets},
+	} {
+		*f.to += *f.from
+	}
+	for by, k := range own.Detected {
+		t.Detected[by] += k
+	}
+	s.e.Counters.Each(func(reason string, k uint64) { st.Counters[reason] += k })
+	if s.lost > 0 {
+		st.Counters["lost"] += s.lost
+	}
+	s.e.Views(now, func(v ike.View) bool {
+		if most >= 0 && len(st.SAs) >= most {
+			st.Unseen++
+		} else {
+			st.SAs = append(st.SAs, s.saStatus(now, v))
+		}
+		return true
+	})
+}
+
+func (s *shard) saStatus(now time.Time, v ike.View) SAStatus {
+	sa := SAStatus{
+		SPIi: v.SPIs.I.String(), SPIr: v.SPIs.R.String(), Ours: "r", Peer: identityText(v.Identity), Remote: v.Remote, NAT: v.Marker,
+		State: v.State, Resumed: v.Resumed, Suite: v.Suite.String(), Heard: v.Silent, DetectedBy: s.detected,
+	}
+	if v.Original {
+		sa.Ours = "i"
+	}
+	if v.Connection != nil {
+		sa.Connection = v.Connection.Name
+	}
+	if v.Born != 0 {
+		sa.Age = max(now.Sub(time.Unix(v.Born, 0)), 0)
+	}
+	if v.ChildIn != 0 {
+		sa.ChildIn, sa.ChildOut = fmt.Sprintf("%08x", v.ChildIn), fmt.Sprintf("%08x", v.ChildOut)
+	}
+	if v.Ticket != 0 {
+		sa.Ticket = time.Unix(v.Ticket, 0)
+	}
+	return sa
+}
