@@ -144,6 +144,7 @@ func (e *Endpoint) resumeAccept(p Packet, h wire.Header, key uint64, conn *Conne
 	hf := e.takeHalf()
 	sa.half = hf
 	hf.resume = true
+	hf.old = wire.SPIs{I: wire.SPI(s.SPIi), R: wire.SPI(s.SPIr)}
 	hf.ni = append(hf.ni[:0], e.msg.nonce...)
 	hf.nr = e.nonce(hf.nr)
 	e.learnFirst(sa)
@@ -256,6 +257,7 @@ func (e *Endpoint) claim(sa *SA) {
 	}
 	e.lineages[sa.lineage] = sa.slot + 1
 	sa.confirm = sa.resumed
+	e.stopRollCall(sa.half.old)
 }
 
 // confirmed is the first authenticated packet of the peer's under a resumed

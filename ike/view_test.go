@@ -75,3 +75,21 @@ func TestCountOfRollCall(t *testing.T) {
 		t.Errorf("20 s later: %+v", c)
 	}
 }
+
+// TestC3_RollCallStopsAtResume: who has come back is not shown its token again.
+func TestC3_RollCallStopsAtResume(t *testing.T) {
+	w := newWorld(t, "stops")
+	w.connect()
+	w.one()
+	w.crash(w.gw)
+	w.callRoll(w.gw)
+	w.run(time.Second)
+	w.one()
+	if c := w.gw.e.Count(); c.RollCallLeft != 0 || c.RollCallShown != 1 {
+		t.Errorf("resumed: %+v", c)
+	}
+	w.run(20 * time.Second)
+	if c := w.gw.e.Count(); c.RollCallShown != 1 {
+		t.Errorf("20 s later: %+v", c)
+	}
+}
