@@ -21,14 +21,14 @@ const File = "control.sock"
 
 // What a request may ask for.
 const (
-	Status       = "status"
-	RotateKeys   = "keys rotate"
-	RevokeKeys   = "keys revoke"
-	DeleteSA     = "delete"
-	maxRequest   = 64 << 10 // octets
-	maxAtOnce    = 16       // connections
-	patience     = 5 * time.Second
-	longestPath  = 100 // octets of a path that fits a socket address, with some to spare
+	Status      = "status"
+	RotateKeys  = "keys rotate"
+	RevokeKeys  = "keys revoke"
+	DeleteSA    = "delete"
+	maxRequest  = 64 << 10 // octets
+	maxAtOnce   = 16       // connections
+	patience    = 5 * time.Second
+	longestPath = 100 // octets of a path that fits a socket address, with some to spare
 )
 
 // Request is what is asked for.

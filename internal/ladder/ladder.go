@@ -1,8 +1,8 @@
 // Package ladder writes an exchange for people, the same way in logs, in the
 // demo and in documents: a line for each message, an arrow for its direction.
 //
-//	    0.0 ms  -> IKE_SESSION_RESUME {Ni, N(TICKET_OPAQUE)}            368 octets
-//	    0.3 ms  <- IKE_SESSION_RESUME {Nr}                               76 octets
+//	0.0 ms  -> IKE_SESSION_RESUME {Ni, N(TICKET_OPAQUE)}            368 octets
+//	0.3 ms  <- IKE_SESSION_RESUME {Nr}                               76 octets
 package ladder
 
 import (

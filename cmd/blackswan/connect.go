@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"blackswan"
+	"blackswan/internal/conf"
+	"blackswan/internal/control"
+)
+
+// dial is a connection given by flags.
+type dial struct {
+	id, gatewayID  string
+	ca             []string
+	cert, key      string
+	gatewayNATPort uint16
+	anyPort        bool
+}
+
+func connectCommand() *cobra.Command {
+	var f nodeFlags
+	var d dial
+	c := &cobra.Command{
+		Use:   "connect [--config FILE [NAME] | GATEWAY[:PORT] --ca F --cert F --key F --id ID]",
+		Short: "Bring a connection up and keep it up",
+		Long: `Brings a connection up and keeps it up: it resumes by itself after a crash of the
+gateway, a restart of this program or a lost network.
+
+Ctrl-C (SIGINT) logs out: the gateway is told, the ticket is wiped; a second one
+ends at once. SIGTERM keeps the ticket and says nothing: the next start resumes.
+
+Without root, and without ports of its own, it uses free ones.
+` + exitCodes,
+		Args: args(cobra.MaximumNArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error { return runConnect(c, &f, &d, args) },
+	}
+	f.add(c, blackswan.RoleClient)
+	c.Flags().StringVar(&d.id, "id", "", "own identity, as the certificate has it")
+	c.Flags().StringVar(&d.gatewayID, "gateway-id", "", "the gateway's identity, as its certificate has it (default its name or address)")
+	c.Flags().StringSliceVar(&d.ca, "ca", nil, "PEM file of the authority that the gateway's certificate comes from")
+	c.Flags().StringVar(&d.cert, "cert", "", "PEM file of the own certificate")
+	c.Flags().StringVar(&d.key, "key", "", "PEM file of its private key")
+	c.Flags().Uint16Var(&d.gatewayNATPort, "gateway-nat-port", 0, "the gateway's port for NAT traversal (default 4500)")
+	c.Flags().BoolVar(&d.anyPort, "any-port", false, "use free own ports")
+	return c
+}
+
+func runConnect(c *cobra.Command, f *nodeFlags, d *dial, args []string) error {
+	cfg, text, err := f.read(blackswan.RoleClient)
+	if err != nil {
+		return err
+	}
+	name := ""
+	switch {
+	case f.config == "" && len(args) == 0:
+		return usage(fmt.Errorf("blackswan: connect to whom? Name a gateway or give --config: see '%s --help'", c.CommandPath()))
+	case f.config == "":
+		name = "gateway"
+		cfg.Connections = []blackswan.Connection{d.connection(name, args[0])}
+	case len(args) == 1:
+		name = args[0]
+	}
+	if d.anyPort || os.Geteuid() != 0 && cfg.Port == 0 && cfg.NATPort == 0 {
+		cfg.AnyPort = true
+	}
+	cfg.Log = logger(c)
+	if err := conf.Check(f.config, text, &cfg, blackswan.RoleClient); err != nil {
+		return err
+	}
+	client, err := blackswan.NewClient(cfg, name)
+	if err != nil {
+		return needsPorts(err)
+	}
+	defer client.Close()
+	ctx, end := context.WithCancelCause(context.Background())
+	defer end(nil)
+	onSignal(ctx, func(os.Signal) { end(blackswan.ErrKeepTicket) }, syscall.SIGTERM)
+	farewell, said := context.WithCancel(context.Background())
+	defer said()
+	asked := false
+	onSignal(farewell, func(os.Signal) {
+		if asked {
+			os.Exit(exitFailed)
+		}
+		asked = true
+		cfg.Log.Info("logging out; press Ctrl-C again to end at once")
+		end(nil)
+	}, os.Interrupt)
+	return serve(ctx, &cfg, control.Handlers{control.Status: statusHandler(client.Status)}, cfg.Log, client.Run)
+}
+
+// connection is the one that the flags describe.
+func (d *dial) connection(name, gateway string) blackswan.Connection {
+	remote := d.gatewayID
+	if remote == "" {
+		remote = hostOf(gateway)
+	}
+	return blackswan.Connection{
+		Name: name, Gateway: gateway, GatewayNATPort: d.gatewayNATPort,
+		Local:  blackswan.Side{ID: d.id, Auth: "cert", Cert: d.cert, Key: d.key},
+		Remote: blackswan.Side{ID: remote, Auth: "cert", CA: d.ca},
+	}
+}

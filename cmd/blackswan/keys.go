@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"blackswan/internal/control"
+)
+
+// revoked is the answer to control.RevokeKeys.
+type revoked struct {
+	Keys    int `json:"keys"`    // of the ring, gone
+	Clients int `json:"clients"` // connected now, whose ticket went with it
+}
+
+func keysCommand() *cobra.Command {
+	c := &cobra.Command{Use: "keys", Short: "The keys of a running gateway's tickets and tokens"}
+	dir := c.PersistentFlags().String("state", "", "state directory of the gateway")
+	rotate := &cobra.Command{
+		Use:   "rotate",
+		Short: "Make new keys now; tickets stay good",
+		Long: `Makes a new key for tickets and a new secret for tokens. Those granted until now
+stay good: their keys go when the last of them has expired.
+` + exitCodes,
+		Args: args(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := askAny(*dir, control.Request{Do: control.RotateKeys}, nil); err != nil {
+				return err
+			}
+			return print(c, map[string]bool{"rotated": true}, "new keys are in use; tickets of the others stay good\n")
+		},
+	}
+	revoke := &cobra.Command{
+		Use:   "revoke",
+		Short: "Throw all ticket keys away: every client logs in anew at its next start",
+		Long: `Replaces all keys of tickets, as after a theft. No ticket that was ever granted
+opens again. SAs that stand now go on.
+` + exitCodes,
+		Args: args(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			var r revoked
+			if err := askAny(*dir, control.Request{Do: control.RevokeKeys}, &r); err != nil {
+				return err
+			}
+			return print(c, r, fmt.Sprintf("%d keys are gone; %d connected clients, and all that are away, will log in anew\n", r.Keys, r.Clients))
+		},
+	}
+	c.AddCommand(rotate, revoke)
+	return c
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"blackswan"
+	"blackswan/internal/state"
+)
+
+// defaultState is where a role keeps its state if nothing else is said.
+func defaultState(role blackswan.Role) string {
+	base := os.Getenv("XDG_STATE_HOME")
+	home, err := os.UserHomeDir()
+	switch {
+	case os.Geteuid() == 0:
+		base = "/var/lib"
+	case base == "" && err == nil:
+		base = filepath.Join(home, ".local", "state")
+	case base == "":
+		base = filepath.Join(os.TempDir())
+	}
+	return filepath.Join(base, "blackswan", role.String())
+}
+
+// stateFlag is --state; empty means the default of a role.
+func stateFlag(c *cobra.Command, role blackswan.Role) *string {
+	return c.Flags().String("state", "", "state directory (default "+defaultState(role)+")")
+}
+
+func stateCommand() *cobra.Command {
+	c := &cobra.Command{Use: "state", Short: "The state directory"}
+	var dir *string
+	adopt := &cobra.Command{
+		Use:   "adopt",
+		Short: "Say that the state directory belongs to this machine",
+		Long: `After a move to another machine, or a new machine-id, a gateway does not answer
+for the SAs that it had before: a copy of it might still run and hold them. If
+none does, adopt the directory while the gateway is stopped.
+` + exitCodes,
+		Args: args(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error { return adopt(c, *dir) },
+	}
+	dir = stateFlag(adopt, blackswan.RoleGateway)
+	c.AddCommand(adopt)
+	return c
+}
+
+func adopt(c *cobra.Command, dir string) error {
+	if dir == "" {
+		dir = defaultState(blackswan.RoleGateway)
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return usage(err)
+	}
+	d, err := state.Open(dir, state.Options{})
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Adopt(context.Background()); err != nil {
+		return err
+	}
+	return print(c, map[string]string{"adopted": dir}, dir+" belongs to this machine now; it counts at the next start\n")
+}

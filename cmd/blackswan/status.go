@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"blackswan"
+	"blackswan/internal/control"
+)
+
+// listed is how many SAs a status shows unless all are asked for.
+const listed = 100
+
+func statusHandler(status func(most int) blackswan.Status) control.Handler {
+	return func(_ context.Context, r control.Request) (any, error) {
+		most := listed
+		if r.All {
+			most = -1
+		}
+		return status(most), nil
+	}
+}
+
+func statusCommand() *cobra.Command {
+	var all bool
+	var dir string
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show what a running gateway or client does",
+		Long: `Shows what the gateway or client that runs on a state directory does. Without
+--state it asks the gateway of this user, or else the client.
+` + exitCodes,
+		Args: args(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			var st blackswan.Status
+			if err := askAny(dir, control.Request{Do: control.Status, All: all}, &st); err != nil {
+				return err
+			}
+			return print(c, st, statusText(&st))
+		},
+	}
+	c.Flags().StringVar(&dir, "state", "", "state directory")
+	c.Flags().BoolVar(&all, "all", false, fmt.Sprintf("list every SA, not only %d", listed))
+	return c
+}
+
+// askAny asks the process on dir, or if that is "" the gateway or else the
+// client of this user.
+func askAny(dir string, r control.Request, result any) error {
+	if dir != "" {
+		return control.Ask(dir, r, result)
+	}
+	err := control.Ask(defaultState(blackswan.RoleGateway), r, result)
+	if errors.Is(err, control.ErrNobody) && control.Ask(defaultState(blackswan.RoleClient), r, result) == nil {
+		return nil
+	}
+	return err
+}
+
+func statusText(st *blackswan.Status) string {
+	var b strings.Builder
+	t := &st.Totals
+	fmt.Fprintf(&b, "%s %s, process %d, up %s, epoch %d, listens at %s\n", st.Role, st.Version, st.PID,
+		time.Since(st.Since).Round(time.Second), st.Epoch, join(st.Addresses))
+	fmt.Fprintf(&b, "%d SAs, %d half-open; since the start %d by full handshake, %d resumed, %d fell back, %d failed, %d refused\n",
+		t.SAs, t.HalfOpen, t.Full, t.Resumed, t.FellBack, t.Failed, t.Refused)
+	if st.Role == "gateway" {
+		fmt.Fprintf(&b, "tickets granted %d; tokens shown %d in answers, %d by roll call, %d entries of it left\n",
+			t.Tickets, t.TokensShown, t.RollCallShown, t.RollCallLeft)
+	}
+	for _, note := range st.Notes {
+		fmt.Fprintf(&b, "note: %s\n", note)
+	}
+	if len(st.SAs) > 0 {
+		b.WriteByte('\n')
+		table(&b, st.SAs)
+	}
+	if st.Unseen > 0 {
+		fmt.Fprintf(&b, "and %d more: --all\n", st.Unseen)
+	}
+	if len(st.Counters) > 0 {
+		fmt.Fprintf(&b, "\ndropped:\n")
+		reasons := make([]string, 0, len(st.Counters))
+		for reason := range st.Counters {
+			reasons = append(reasons, reason)
+		}
+		slices.Sort(reasons)
+		for _, reason := range reasons {
+			fmt.Fprintf(&b, "%10d %s\n", st.Counters[reason], reason)
+		}
+	}
+	return b.String()
+}
+
+func table(b *strings.Builder, sas []blackswan.SAStatus) {
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "SPIi\tSPIr\tconnection\tpeer\tremote\tstate\tsince\theard\tsuite")
+	for i := range sas {
+		s := &sas[i]
+		state := s.State
+		if s.Resumed {
+			state += ", resumed"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.SPIi, s.SPIr, s.Connection, s.Peer, s.Remote, state,
+			s.Age.Round(time.Second), s.Heard.Round(time.Second), s.Suite)
+	}
+	_ = t.Flush() // into memory
+}
+
+func join[T fmt.Stringer](all []T) string {
+	words := make([]string, len(all))
+	for i, v := range all {
+		words[i] = v.String()
+	}
+	return strings.Join(words, ", ")
+}
+
+// hostOf is a gateway's name or address without port.
+func hostOf(gateway string) string {
+	if host, _, err := net.SplitHostPort(gateway); err == nil {
+		return host
+	}
+	return gateway
+}
+
+func deleteCommand() *cobra.Command {
+	var dir string
+	c := &cobra.Command{
+		Use:   "delete SPI",
+		Short: "End an SA of a running gateway and revoke its tickets",
+		Long:  "Ends the SA with this SPI of the gateway's own, as status shows it.\n" + exitCodes,
+		Args:  args(cobra.ExactArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := askAny(dir, control.Request{Do: control.DeleteSA, SPI: args[0]}, nil); err != nil {
+				return err
+			}
+			return print(c, map[string]string{"deleted": args[0]}, "deleted "+args[0]+"\n")
+		},
+	}
+	c.Flags().StringVar(&dir, "state", "", "state directory of the gateway")
+	return c
+}
