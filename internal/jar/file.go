@@ -1,0 +1,101 @@
+package jar
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// read reads an entry's file. One that others may read is refused: the ticket
+// in it may be theirs by now.
+func read(path string) (*Entry, error) {
+	f, err := os.Open(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, ErrNone
+	case err != nil:
+		return nil, fmt.Errorf("jar: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("jar: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return nil, fmt.Errorf("jar: %s has mode %04o and holds a ticket: remove it, others may have it too", path, mode)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, int64(maxFile)+1))
+	if err != nil {
+		return nil, fmt.Errorf("jar: %w", err)
+	}
+	e, err := ParseEntry(b)
+	clear(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
+	}
+	return e, nil
+}
+
+// replace writes a file whole or not at all, mode 0600, on disk when it returns.
+func replace(path string, b []byte) error {
+	f, err := os.OpenFile(path+next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(path+next, path)
+	}
+	if err != nil {
+		return errors.Join(err, wipe(path+next))
+	}
+	return syncDir(path)
+}
+
+// wipe overwrites and removes a file, if it is there.
+func wipe(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	return errors.Join(overwrite(f), f.Close(), os.Remove(path))
+}
+
+// overwrite puts zeros over all of a file, on disk when it returns.
+func overwrite(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	zeros := make([]byte, 4096)
+	for at := int64(0); at < info.Size(); at += int64(len(zeros)) {
+		if _, err := f.WriteAt(zeros[:min(int64(len(zeros)), info.Size()-at)], at); err != nil {
+			return err
+		}
+	}
+	return f.Sync()
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func closeIf(f *os.File) error {
+	if f == nil {
+		return nil
+	}
+	return f.Close()
+}
