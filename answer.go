@@ -27,7 +27,7 @@ func (s *shard) ask(q *ike.Question) {
 		return
 	}
 	p := s.node.peerOf(q.Conn)
-	if !questions.do(func() { s.answered(answer(q, p, time.Now())) }) {
+	if !questions.do(func() { s.answered(answer(q, p, s.node.wall(time.Now()))) }) {
 		s.late = append(s.late, ike.Answer{ID: q.ID, Err: errBusy})
 	}
 }
@@ -89,4 +89,7 @@ func verify(q *ike.Question, p *peer, now time.Time, a *ike.Answer) {
 	}
 	a.Cert = &ticket.PeerCert{Issuer: r.CertIssuer, Serial: r.CertSerial, NotAfter: r.NotAfter.Unix(), Anchor: r.Anchor}
 	a.Until = r.NotAfter.Unix()
+	if p.host != "" {
+		p.leaf.Store(&r.Leaf)
+	}
 }

@@ -10,13 +10,17 @@ import (
 	"time"
 
 	"blackswan/ike"
+	"blackswan/internal/jar"
 )
 
 // Client brings one connection up and keeps it up: it resumes after a crash of
 // the gateway, after its own restart and after a lost network.
 type Client struct {
 	*node
-	peer *peer
+	peer    *peer
+	gateway netip.AddrPort
+	jar     *jar.Jar // nil: tickets live as long as the process
+	profile [32]byte
 }
 
 // ErrKeepTicket is the cause with which a Run is cancelled that shall say
@@ -41,7 +45,13 @@ func NewClient(cfg Config, connection string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{node: n, peer: (*n.peers.Load())[0]}, nil
+	c := &Client{node: n, peer: (*n.peers.Load())[0]}
+	if n.dir != nil {
+		if err := c.openJar(); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+	}
+	return c, nil
 }
 
 // named is the place of a connection among those of cfg.
@@ -70,16 +80,22 @@ func (c *Client) Run(ctx context.Context) error {
 		case <-c.stop:
 		}
 	} else if ctx.Err() == nil {
-		return errors.Join(err, c.close())
+		return errors.Join(err, c.Close())
 	}
 	if !errors.Is(context.Cause(ctx), ErrKeepTicket) {
 		c.leave()
 	}
-	return c.close()
+	return c.Close()
 }
 
 // Close ends Run without a word, or frees what NewClient opened.
-func (c *Client) Close() error { return c.close() }
+func (c *Client) Close() error {
+	err := c.close()
+	if c.jar != nil {
+		err = errors.Join(err, c.jar.Close())
+	}
+	return err
+}
 
 // connect finds the gateway and gives the machine its order.
 func (c *Client) connect(ctx context.Context) error {
@@ -91,7 +107,12 @@ func (c *Client) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.all(ike.Command{Kind: ike.CommandConnect, Conn: c.peer.Connection, Local: local, Remote: gateway})
+	c.gateway = gateway
+	order := ike.Command{Kind: ike.CommandConnect, Conn: c.peer.Connection, Local: local, Remote: gateway}
+	if c.jar != nil {
+		c.showTicket(&order)
+	}
+	c.shards[0].tell(func(now time.Time) { c.shards[0].command(now, order) })
 	return nil
 }
 

@@ -2,6 +2,15 @@ package blackswan
 
 import "time"
 
+// wall is the time that tickets and certificates are judged by: the clock's,
+// but never before one that was kept (rule D11).
+func (n *node) wall(now time.Time) time.Time {
+	if now.Before(n.boot.Clock) {
+		return n.boot.Clock
+	}
+	return now
+}
+
 // sleepwatch notices that the machine was suspended: timers have not run
 // meanwhile, and nobody knows which peers are still there (rule D11).
 type sleepwatch struct {

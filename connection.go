@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"blackswan/auth"
@@ -26,8 +27,11 @@ type peer struct {
 	*ike.Connection
 	signer   auth.Signer   // nil: Local.Auth is a shared key
 	verifier auth.Verifier // nil: Remote.Auth is a shared key
-	host     string        // client: the gateway
-	port     uint16
+
+	// Of a client: where the gateway is, and the SHA-256 of its certificate.
+	host string
+	port uint16
+	leaf atomic.Pointer[[32]byte]
 }
 
 // defaultFragment keeps a datagram within 1280 octets of IPv4 (RFC 7383 2.5.1).

@@ -207,3 +207,9 @@ func (ev *Event) attributes() (args []any) {
 	}
 	return args
 }
+
+func (n *node) logKeys(x *ike.Event) {
+	if err := n.keys.SA(uint64(x.SPIs.I), uint64(x.SPIs.R), x.Suite, x.EI, x.ER, x.AI, x.AR); err != nil {
+		n.log.Error("the key log was not written", "error", err)
+	}
+}

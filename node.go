@@ -1,7 +1,6 @@
 package blackswan
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -10,18 +9,17 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"blackswan/auth/psk"
 	"blackswan/dataplane"
 	"blackswan/dataplane/keysonly"
 	"blackswan/ike"
 	"blackswan/internal/keylog"
 	"blackswan/internal/state"
 	"blackswan/internal/udp"
-	"blackswan/internal/window"
 	"blackswan/qcd"
 	"blackswan/spi"
 	"blackswan/ticket"
@@ -50,9 +48,13 @@ type node struct {
 	roams    bool           // we send from whichever address the system chooses
 	anywhere netip.AddrPort // that address
 
-	commit func([]durable) error // nil: nothing is durable
+	commit     func([]durable) error   // nil: nothing is durable
+	keepTicket func(*ike.Record) error // client: into the jar, or out of it
 
 	restored restored
+	mu       sync.Mutex
+	ran      bool // run was called
+	ended    bool // close was called
 	stop     chan struct{}
 	running  sync.WaitGroup // shards and what serves them
 	errands  errands
@@ -139,6 +141,7 @@ func (n *node) start() (err error) {
 		return fmt.Errorf("blackswan: %w", err)
 	}
 	n.ring.Store(&n.boot.Ring)
+	n.advise()
 	for _, note := range n.boot.Notes {
 		n.note(note)
 	}
@@ -152,8 +155,22 @@ func (n *node) start() (err error) {
 
 // note keeps what a person should know, and says it.
 func (n *node) note(text string) {
+	n.mu.Lock()
 	n.notes = append(n.notes, text)
+	n.mu.Unlock()
 	n.log.Warn(text)
+}
+
+// advise says what is allowed and yet unwise.
+func (n *node) advise() {
+	if n.role == RoleClient {
+		return
+	}
+	for _, p := range *n.peers.Load() {
+		if advice := psk.Secret(p.PSK).Advice(); len(p.PSK) > 0 && advice != "" {
+			n.note(p.Name + ": " + advice)
+		}
+	}
 }
 
 // throwAway is the state of a client that has none.
@@ -171,94 +188,14 @@ func throwAway(now time.Time) (*state.Boot, error) {
 	return b, err
 }
 
-// machine is the configuration of the Endpoints.
-func (n *node) machine(port udp.Port) *ike.Config {
-	local, nat := port.Ports()
-	cfg := &ike.Config{
-		Shards: n.count, Connections: connections(*n.peers.Load()),
-		Boot: n.boot.SPI, SPIKeys: n.boot.SPIKeys, SPICurrent: n.boot.SPICurrent, Ring: n.boot.Ring, QCD: n.boot.QCD, Tokens: n.tokens,
-		RollCall: map[string]ike.RollCall{"all": ike.RollCallAll, "off": ike.RollCallOff}[n.cfg.RollCall],
-		IKEPort:  local.Port(), NATPort: nat.Port(), CertReq: n.certReq(),
-		Limits: n.limits(), Timers: n.cfg.timers(), Clock: n.boot.Clock, KeyLog: n.keys != nil,
-	}
-	if n.cfg.RollCall == "" || n.cfg.RollCall == "ours" {
-		cfg.RollCall = ike.RollCallOurs
-	}
-	if n.role == RoleClient {
-		cfg.Ring = nil // who grants no tickets opens none
-	}
-	ahead := n.began.Sub(n.boot.Clock)
-	cfg.Doubt = !n.boot.Clock.IsZero() && (ahead < 0 || ahead > leap) // rule D11
-	return cfg
-}
-
-// leap is how far ahead of the last run a clock may be and be believed at once.
-const leap = 7 * 24 * time.Hour
-
-// limits are this shard's share of what strangers can make us hold.
-func (n *node) limits() ike.Limits {
-	l := ike.DefaultLimits()
-	switch n.cfg.Cookie {
-	case "always":
-		l.CookieAt, l.HalfResumes = 0, 0
-	case "never":
-		l.CookieAt = -n.count
-	}
-	for _, x := range []*int{&l.HalfOpen, &l.CookieAt, &l.HalfResumes, &l.SAs, &l.Questions, &l.Tombstones, &l.Floors, &l.Reassemblies, &l.Queue} {
-		*x /= n.count
-	}
-	return l
-}
-
-func (c *Config) timers() ike.Timers {
-	t := ike.DefaultTimers()
-	c.Timers.Retry.set(&t.Retry)
-	c.Timers.Liveness.set(&t.Liveness)
-	t.RollCallAge = cmp.Or(c.RollCallAge, t.RollCallAge)
-	return t
-}
-
-// set replaces what b names.
-func (b Backoff) set(w *window.Backoff) {
-	w.Factor = 200
-	w.Initial = cmp.Or(b.Initial, w.Initial)
-	w.Max = max(cmp.Or(b.Max, w.Max), w.Initial)
-	w.Tries = cmp.Or(b.Tries, w.Tries)
-}
-
-// certReq are the authorities of all connections, each once.
-func (n *node) certReq() (all []byte) {
-	seen := map[string]bool{}
-	for _, p := range *n.peers.Load() {
-		for key := range slices.Chunk(p.CertReq, 20) {
-			if !seen[string(key)] {
-				seen[string(key)] = true
-				all = append(all, key...)
-			}
-		}
-	}
-	return all
-}
-
-func connections(peers []*peer) (all []*ike.Connection) {
-	for _, p := range peers {
-		all = append(all, p.Connection)
-	}
-	return all
-}
-
-// peerOf is the peer whose connection the machine knows as c, or nil.
-func (n *node) peerOf(c *ike.Connection) *peer {
-	for _, p := range *n.peers.Load() {
-		if p.Connection == c {
-			return p
-		}
-	}
-	return nil
-}
-
-// run starts the goroutines.
+// run starts the goroutines, unless n was closed before.
 func (n *node) run() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ended {
+		return
+	}
+	n.ran = true
 	for _, s := range n.shards {
 		n.running.Go(func() { s.run(n.stop) })
 	}
@@ -268,18 +205,28 @@ func (n *node) run() {
 	if n.dir != nil {
 		n.running.Go(n.housekeep)
 	}
+	if n.role == RoleGateway && n.cfg.listen == nil { // a network in memory has no machine
+		n.running.Go(n.watchClones)
+	}
 }
 
 // close ends the goroutines, writes what is behind and closes everything. It
 // says nothing to any peer.
 func (n *node) close() error {
 	n.closing.Do(func() {
+		n.mu.Lock()
+		n.ended = true
+		ran := n.ran
+		n.mu.Unlock()
 		close(n.stop)
+		for _, s := range n.shards {
+			if !ran {
+				s.end()
+			}
+			<-s.done
+		}
 		errs := []error{n.plane.Close()}
 		n.running.Wait()
-		for _, s := range n.shards {
-			s.end() // if it never ran
-		}
 		n.errands.wait()
 		for _, s := range n.shards {
 			errs = append(errs, s.port.Close())
@@ -348,85 +295,4 @@ func (e *errands) wait() {
 	e.ended = true
 	e.mu.Unlock()
 	e.group.Wait()
-}
-
-// readRing reads the ring again because a ticket named a key that the shards do
-// not know (rule D10).
-func (n *node) readRing() {
-	if n.dir == nil {
-		return
-	}
-	n.errands.run("ring", func() {
-		ring, err := n.dir.PruneTickets(context.Background(), time.Now())
-		if err != nil {
-			n.log.Error("the ring of ticket keys was not read", "error", err)
-			return
-		}
-		n.publish(ring)
-	})
-}
-
-// nextEpoch makes a new epoch durable, because the counter of a shard is full
-// (rule B1).
-func (n *node) nextEpoch() {
-	n.errands.run("epoch", func() {
-		boot := n.boot.SPI
-		var err error
-		if n.dir != nil {
-			boot.Epoch, err = n.dir.NextEpoch(context.Background())
-		} else {
-			boot.Epoch, err = spi.Epoch(boot.Epoch, time.Time{})
-		}
-		if err != nil {
-			n.log.Error("no new epoch: no SA can be made", "error", err)
-			return
-		}
-		n.all(ike.Command{Kind: ike.CommandEpoch, Boot: boot})
-	})
-}
-
-// housekeep does once a minute what no packet asks for: it keeps the clock,
-// turns the ring, and forgets the roll call of before when it was shown.
-func (n *node) housekeep() {
-	tick := time.NewTicker(time.Minute)
-	defer tick.Stop()
-	for {
-		select {
-		case <-n.stop:
-			return
-		case <-tick.C:
-		}
-		ctx, now := context.Background(), time.Now()
-		if err := n.dir.KeepClock(ctx, now); err != nil {
-			n.log.Warn("the clock was not kept", "error", err)
-		}
-		if n.role == RoleGateway && now.Unix() >= ticket.RotateAt(*n.ring.Load()) {
-			if err := n.rotateTickets(ctx, now); err != nil {
-				n.log.Error("the ring of ticket keys was not turned", "error", err)
-			}
-		}
-		n.forgetRollCall(ctx, now)
-	}
-}
-
-// rotateTickets makes a new key of the ring; it is on disk before it is used
-// (rule D10).
-func (n *node) rotateTickets(ctx context.Context, now time.Time) error {
-	ring, err := n.dir.RotateTickets(ctx, now, rand.Reader)
-	if err == nil {
-		n.publish(ring)
-	}
-	return err
-}
-
-// publish gives the ring to all shards.
-func (n *node) publish(ring []ticket.Key) {
-	n.ring.Store(&ring)
-	n.all(ike.Command{Kind: ike.CommandKeys, Ring: ring})
-}
-
-func (n *node) logKeys(x *ike.Event) {
-	if err := n.keys.SA(uint64(x.SPIs.I), uint64(x.SPIs.R), x.Suite, x.EI, x.ER, x.AI, x.AR); err != nil {
-		n.log.Error("the key log was not written", "error", err)
-	}
 }

@@ -251,7 +251,9 @@ func (n *node) commitDurable(records []durable) error {
 	var floors []ticket.Floor
 	var errs []error
 	for _, d := range records {
-		if d.ticket == nil {
+		if d.ticket != nil {
+			errs = append(errs, n.keepTicket(d.ticket))
+		} else {
 			floors = append(floors, d.floor)
 		}
 	}

@@ -16,9 +16,12 @@ func (n *node) Status(most int) Status {
 	st := Status{
 		Role: n.role.String(), Version: Version, PID: os.Getpid(), Since: n.began,
 		Epoch: n.boot.SPI.Epoch, Node: n.boot.SPI.Node, Shards: n.count, Steered: steered(n.shards[0].port), Addresses: n.Addrs(),
-		QCD: n.tokens, RollCall: n.cfg.RollCall, Notes: slices.Clone(n.notes),
+		QCD: n.tokens, RollCall: n.cfg.RollCall,
 		Counters: map[string]uint64{}, SAs: []SAStatus{}, CPU: cpuTime() - n.cpu,
 	}
+	n.mu.Lock()
+	st.Notes = slices.Clone(n.notes)
+	n.mu.Unlock()
 	if st.RollCall == "" {
 		st.RollCall = "ours"
 	}
