@@ -20,7 +20,9 @@ func TestBodies(t *testing.T) {
 		{"3.4", PayloadKE, "001f 0000 aabbcc", to(ParseKE), KE{KEX25519, []byte{0xaa, 0xbb, 0xcc}}},
 		{"3.5", PayloadIDi, "02 000000 6777", to(ParseID), ID{IDFQDN, []byte("gw")}},
 		{"3.5", PayloadIDr, "01 000000 0a000001", to(ParseID), ID{IDIPv4Addr, []byte{10, 0, 0, 1}}},
+		{"3.5", PayloadIDr, "05 000000 20010db8000000000000000000000001", to(ParseID), ID{IDIPv6Addr, unhex(t, "20010db8000000000000000000000001")}},
 		{"7619 2.2", PayloadIDi, "0d 000000", to(ParseID), ID{IDNull, []byte{}}},
+		{"3.6", PayloadCERT, "0b 30", to(ParseCert), Cert{CertRawRSAKey, []byte{0x30}}},
 		{"3.6", PayloadCERT, "04 3082", to(ParseCert), Cert{CertX509Signature, []byte{0x30, 0x82}}},
 		{"3.7", PayloadCERTREQ, "04", to(ParseCertReq), CertReq{CertX509Signature, []byte{}}},
 		{"3.7", PayloadCERTREQ, "0c 0102030405060708090a0b0c0d0e0f1011121314", to(ParseCertReq),
@@ -148,6 +150,14 @@ func TestCP(t *testing.T) {
 	}
 	if got := AppendCP(nil, CFGReply, attributes); !bytes.Equal(got, body) {
 		t.Errorf("got  %x\nwant %x", got, body)
+	}
+	attributes[0].Type |= 0x8000 // 3.15.1: R is sent as zero
+	if got := AppendCP(nil, CFGReply, attributes); !bytes.Equal(got, body) {
+		t.Errorf("with R: got %x", got)
+	}
+	attributes[0].Type = CPInternalIP4Address
+	if cp, err := ParseCP(body[:4]); err != nil || len(slices.Collect(cp.Attributes())) != 0 {
+		t.Errorf("no attributes: %+v, %v", cp, err)
 	}
 	body[1], body[4] = 0xff, 0x80 // 3.15, 3.15.1: reserved octets and the R bit
 	cp, err := ParseCP(body)

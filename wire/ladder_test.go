@@ -28,6 +28,7 @@ func TestLadder(t *testing.T) {
 		}, "IKE_SESSION_RESUME {N(40000), 200}"},
 		{"encrypted", auth, func(w *Writer) { w.StartSK(8); w.CloseSK(16) }, "IKE_AUTH SK {...}"},
 		{"fragment", auth, func(w *Writer) { w.StartSKF(PayloadIDi, 2, 3, 8); w.CloseSK(16) }, "IKE_AUTH SKF(2/3) {...}"},
+		{"tenth fragment", auth, func(w *Writer) { w.StartSKF(PayloadIDi, 10, 11, 8); w.CloseSK(16) }, "IKE_AUTH SKF(10/11) {...}"},
 		{"clear before encrypted", auth, func(w *Writer) {
 			w.Notify(Notify{Type: NotifyCookie})
 			w.StartSK(8)

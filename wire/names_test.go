@@ -55,6 +55,7 @@ func TestNames(t *testing.T) {
 		{"7619 4", IDType(13), "ID_NULL"},
 		{"reserved", IDType(4), "4"},
 
+		{"7296 3.6", CertEncoding(1), "PKCS #7 wrapped X.509 certificate"},
 		{"7296 3.6", CertEncoding(4), "X.509 Certificate - Signature"},
 		{"7296 3.6", CertEncoding(7), "Certificate Revocation List (CRL)"},
 		{"7296 3.6", CertEncoding(12), "Hash and URL of X.509 certificate"},
@@ -64,6 +65,8 @@ func TestNames(t *testing.T) {
 		{"7296 3.8", AuthMethod(1), "RSA Digital Signature"},
 		{"7296 3.8", AuthMethod(2), "Shared Key Message Integrity Code"},
 		{"4754 6", AuthMethod(9), "ECDSA with SHA-256 on the P-256 curve"},
+		{"4754 6", AuthMethod(10), "ECDSA with SHA-384 on the P-384 curve"},
+		{"4754 6", AuthMethod(11), "ECDSA with SHA-512 on the P-521 curve"},
 		{"7619 4", AuthMethod(13), "NULL Authentication"},
 		{"7427 7", AuthMethod(14), "Digital Signature"},
 		{"unassigned", AuthMethod(4), "4"},

@@ -22,6 +22,9 @@ func TestHeaderOctets(t *testing.T) {
 	if !got.Initiator() || !got.Response() || got.Major() != 2 || got.SPIs() != (SPIs{h.SPIi, h.SPIr}) {
 		t.Errorf("flags, version or SPIs of %+v", got)
 	}
+	if h.Flags = FlagVersion; h.Initiator() || h.Response() {
+		t.Errorf("flags %02x are of an initiator, or of a response", h.Flags)
+	}
 	if s := got.SPIs().String(); s != "0102030405060708_i 1112131415161718_r" {
 		t.Errorf("SPIs print as %s", s)
 	}

@@ -100,6 +100,32 @@ func TestTSUnknownTypes(t *testing.T) {
 	}
 }
 
+// RFC 4301 4.4.1.1: 65535 to 0 is OPAQUE, and no other range runs backwards.
+func TestTSPorts(t *testing.T) {
+	tests := []struct {
+		start, end uint16
+		err        error
+	}{
+		{0, 65535, nil},
+		{80, 80, nil},
+		{65535, 65535, nil},
+		{65535, 0, nil},
+		{443, 80, ErrSelector},
+		{65535, 5, ErrSelector},
+		{7, 0, ErrSelector},
+	}
+	for _, tt := range tests {
+		s := Prefix(netip.MustParsePrefix("10.0.0.0/8"))
+		s.StartPort, s.EndPort = tt.start, tt.end
+		if _, err := ParseTS(AppendTS(nil, []Selector{s})); err != tt.err {
+			t.Errorf("%d to %d: %v, want %v", tt.start, tt.end, err, tt.err)
+		}
+	}
+	if _, err := ParseTS(make([]byte, 4)); err != ErrCount { // 3.13: one or more
+		t.Errorf("no selectors: %v", err)
+	}
+}
+
 func TestSelectorString(t *testing.T) {
 	address := netip.MustParseAddr
 	tests := []struct {
@@ -115,6 +141,8 @@ func TestSelectorString(t *testing.T) {
 		{Selector{EndPort: 65535, Start: address("10.0.0.1"), End: address("10.0.0.9")}, "10.0.0.1-10.0.0.9"},
 		{Selector{Protocol: 6, StartPort: 80, EndPort: 80, Start: address("10.0.0.1"), End: address("10.0.0.1")}, "10.0.0.1[6/80]"},
 		{Selector{Protocol: 17, EndPort: 65535, Start: address("::1"), End: address("::1")}, "::1[17]"},
+		{Selector{Protocol: 6, EndPort: 443, Start: address("::1"), End: address("::1")}, "::1[6/0-443]"},
+		{Selector{Protocol: 6, StartPort: 1024, EndPort: 65535, Start: address("::1"), End: address("::1")}, "::1[6/1024-65535]"},
 		{Selector{StartPort: 65535, Start: address("::1"), End: address("::1")}, "::1[0/65535-0]"},
 	}
 	for _, tt := range tests {
