@@ -65,6 +65,9 @@ func (e *Endpoint) view(now time.Time, sa *SA) View {
 // Count is what an Endpoint holds.
 type Count struct {
 	Established, HalfOpen int
+	Claims                int    // lineages with a half-open resume
+	Questions             int    // open ones that peers caused
+	Reassemblies          int    // messages being put together from fragments
 	RollCallLeft          int    // entries that are not done with
 	RollCallShown         uint64 // messages, since the start
 }
@@ -72,6 +75,7 @@ type Count struct {
 // Count counts what e holds.
 func (e *Endpoint) Count() Count {
 	c := Count{Established: e.counts.established, HalfOpen: e.counts.half + e.counts.halfResumes, RollCallShown: e.call.shown}
+	c.Claims, c.Questions, c.Reassemblies = len(e.claims), e.counts.questions, e.counts.pieces
 	last := e.call.cursor[len(e.call.cursor)-1]
 	for i := range e.call.lines {
 		if l := &e.call.lines[i]; !l.stopped && (i >= e.call.cursor[0] || l.e.Ours && i >= last) {

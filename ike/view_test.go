@@ -3,6 +3,8 @@ package ike
 import (
 	"testing"
 	"time"
+
+	"blackswan/wire"
 )
 
 func views(n *node, now time.Time) (all []View) {
@@ -91,5 +93,23 @@ func TestC3_RollCallStopsAtResume(t *testing.T) {
 	w.run(20 * time.Second)
 	if c := w.gw.e.Count(); c.RollCallShown != 1 {
 		t.Errorf("20 s later: %+v", c)
+	}
+}
+
+func TestCountOfHalfDone(t *testing.T) {
+	w := newWorld(t, "half done")
+	w.connect()
+	w.one()
+	w.crash(w.gw)
+	w.lose = func(from *node, p Packet) bool { return p.Data[18] == byte(wire.ExchangeIKEAuth) }
+	w.callRoll(w.gw)
+	w.run(time.Second)
+	if c := w.gw.e.Count(); c.HalfOpen != 1 || c.Claims != 1 || c.Questions != 0 || c.Reassemblies != 0 {
+		t.Errorf("after a RESUME: %+v", c)
+	}
+	w.lose = nil
+	w.run(30 * time.Second)
+	if c := w.gw.e.Count(); c.HalfOpen != 0 || c.Claims != 0 || c.Established != 1 {
+		t.Errorf("after its IKE_AUTH: %+v", c)
 	}
 }
