@@ -1,0 +1,78 @@
+package sim
+
+import (
+	"net/netip"
+	"time"
+
+	"blackswan/ike"
+)
+
+// Network is how bad the path between clients and gateway is. Probabilities
+// are from 0 to 1.
+type Network struct {
+	Loss   float64
+	Double float64       // a packet comes twice
+	Late   float64       // a packet is overtaken: it takes up to a second longer
+	Delay  time.Duration // one way, at least; up to half as much is added
+	Forge  float64       // beside a packet comes a copy with one change, or from elsewhere
+	Cut    bool          // nothing gets through
+	Lose   func(toGateway bool, p ike.Packet) bool
+}
+
+// natKey is an address and port as the gateway sees them.
+type natKey = netip.AddrPort
+
+// toGateway carries a packet of a host; p.Local is what the gateway sees.
+func (w *World) toGateway(p ike.Packet) {
+	w.carry(true, p, func(p ike.Packet) {
+		w.Gateway.receive(ike.Packet{Local: p.Remote, Remote: p.Local, Marker: p.Marker, Data: p.Data})
+	})
+}
+
+// toHost carries a packet of the gateway.
+func (w *World) toHost(p ike.Packet) {
+	w.carry(false, p, func(p ike.Packet) {
+		if h := w.natted[p.Remote]; h != nil {
+			h.receive(ike.Packet{Local: p.Remote, Remote: p.Local, Marker: p.Marker, Data: p.Data})
+		}
+	})
+}
+
+func (w *World) carry(toGateway bool, p ike.Packet, arrive func(ike.Packet)) {
+	n := &w.Network
+	copies := 1
+	if w.chance(n.Double) {
+		copies = 2
+	}
+	if w.chance(n.Forge) {
+		f := w.forge(ownPacket(p))
+		w.after(n.Delay+w.within(n.Delay/2), func() { arrive(f) })
+	}
+	for range copies {
+		if n.Cut || w.chance(n.Loss) || n.Lose != nil && n.Lose(toGateway, p) {
+			continue
+		}
+		d := n.Delay + w.within(n.Delay/2)
+		if w.chance(n.Late) {
+			d += w.within(time.Second)
+		}
+		q := ownPacket(p)
+		w.after(d, func() { arrive(q) })
+	}
+}
+
+// forge makes of a packet what somebody on the path could make of it.
+func (w *World) forge(p ike.Packet) ike.Packet {
+	switch w.dice.IntN(4) {
+	case 0: // from somewhere else
+		p.Local = netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(w.dice.Uint32())}), uint16(1024+w.dice.IntN(60000)))
+	case 1: // cut off, with the length put right
+		p.Data = p.Data[:28+w.dice.IntN(len(p.Data)-27)]
+		p.Data[26], p.Data[27] = byte(len(p.Data)>>8), byte(len(p.Data))
+	case 2: // the other direction
+		p.Data[19] ^= 0x20
+	default:
+		p.Data[w.dice.IntN(len(p.Data))] ^= 1 << w.dice.IntN(8)
+	}
+	return p
+}
