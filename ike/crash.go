@@ -29,7 +29,7 @@ func (e *Endpoint) noSA(p Packet, h wire.Header) {
 	over := ok && e.over(ours, made)
 	tokenDue := h.Exchange == wire.ExchangeInformational || h.Exchange == wire.ExchangeCreateChildSA
 	if over && tokenDue && e.tokens != nil {
-		if !e.limiter.Allow(e.now, uint64(ours), p.Remote.Addr()) { //rfc:6290-8.1-2
+		if !e.limiter.Allow(e.now, uint64(ours), p.Remote.Addr()) {
 			e.drop(DropLimited)
 			return
 		}

@@ -150,7 +150,7 @@ func (e *Endpoint) resumeAccept(p Packet, h wire.Header, key uint64, conn *Conne
 	e.learnFirst(sa)
 
 	prf := e.prf(sa.suite)
-	suite.DeriveResume(prf, sa.suite, &sa.keys, s.SKd, hf.ni, hf.nr, uint64(sa.spi.I), uint64(sa.spi.R)) //rfc:5723-5.1-1
+	suite.DeriveResume(prf, sa.suite, &sa.keys, s.SKd, hf.ni, hf.nr, uint64(sa.spi.I), uint64(sa.spi.R))
 	at := len(e.arena)
 	w := wire.NewWriter(e.arena, wire.Header{SPIi: h.SPIi, SPIr: sa.spi.R, Version: wire.Version, Exchange: wire.ExchangeSessionResume, Flags: wire.FlagResponse})
 	w.Nonce(hf.nr)
@@ -204,7 +204,7 @@ func (e *Endpoint) authValues(sa *SA, prf *suite.PRF, i, r suite.AuthInput, shor
 		idi, idr = own, peer
 	}
 	i.MACedID = suite.MACedID(prf, e.scratch.macs[0][:0], pi, idi)
-	hf.authI.set(suite.AuthResume(prf, hf.authI.b[:0], pi, i)) //rfc:5723-4.3.3-2
+	hf.authI.set(suite.AuthResume(prf, hf.authI.b[:0], pi, i))
 	r.MACedID = suite.MACedID(prf, e.scratch.macs[1][:0], pr, idr)
 	hf.authR.set(suite.AuthResume(prf, hf.authR.b[:0], pr, r))
 	if short {
@@ -229,7 +229,7 @@ func (e *Endpoint) resumedAuth(sa *SA) error {
 		return failed("AUTH method is not the shared key's")
 	}
 	form := uint8(formRFC)
-	if !equal(auth.Data, hf.authI.bytes()) { //rfc:5723-4.3.3-2
+	if !equal(auth.Data, hf.authI.bytes()) {
 		// Who once used the RFC form is never accepted in the short one.
 		if hf.shortI.n == 0 || sa.form == formRFC && sa.claimed > 1 || !equal(auth.Data, hf.shortI.bytes()) {
 			return failed("AUTH does not verify")
@@ -294,7 +294,7 @@ func (e *Endpoint) grant(sa *SA) []byte {
 	}
 	s := &e.session
 	e.remember(sa, s)
-	life, ok := sa.conn.Grant.Lifetime(s, e.wall) //rfc:5723-6.2-5
+	life, ok := sa.conn.Grant.Lifetime(s, e.wall)
 	if !ok {
 		return nil
 	}

@@ -52,7 +52,7 @@ func (b Boot) Verdict(m Made) (Verdict, Reason) {
 		return Unknown, FutureEpoch
 	case m.Epoch >= b.Base:
 		return Unknown, ThisBoot
-	case !b.Earlier:
+	case !b.Earlier: //rfc:6290-8.1-3
 		return Unknown, OtherMachine
 	}
 	return Over, EarlierBoot

@@ -90,7 +90,7 @@ func (r *Ring) Open(s *Session, t []byte, now int64) error {
 	if now >= key.OpenUntil {
 		return ErrExpired
 	}
-	aead, cached := r.aeads.get(id) //rfc:5723-9.3-1
+	aead, cached := r.aeads.get(id)
 	if !cached {
 		aead = derive(key, id)
 	}

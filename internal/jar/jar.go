@@ -49,7 +49,7 @@ func Open(dir string) (*Jar, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jar: %w", err)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	if mode := info.Mode().Perm(); mode&0o077 != 0 { //rfc:5723-9.7-1
 		return nil, fmt.Errorf("jar: %s has mode %04o and holds tickets: chmod 0700 it", dir, mode)
 	}
 	return &Jar{dir: dir, slots: make(map[string]*slot)}, nil
@@ -116,7 +116,7 @@ func (j *Jar) Save(name string, e *Entry) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("jar: %w", err)
 	}
-	if err := replace(s.path, e.Append(nil)); err != nil {
+	if err := replace(s.path, e.Append(nil)); err != nil { //rfc:5723-9.7-1
 		return errors.Join(fmt.Errorf("jar: %w", err), closeIf(old))
 	}
 	if old == nil {
@@ -161,9 +161,9 @@ func (j *Jar) Match(name string, profile [32]byte, now time.Time, trusted func(a
 		return nil, err
 	}
 	switch {
-	case e.Profile != profile:
+	case e.Profile != profile: //rfc:5723-6.2-2
 		err = fmt.Errorf("%w: its authentication was changed", ErrMismatch)
-	case e.Anchor != [32]byte{} && !trusted(e.Anchor):
+	case e.Anchor != [32]byte{} && !trusted(e.Anchor): //rfc:5723-6.2-2
 		err = fmt.Errorf("%w: the gateway's authority is not trusted any more", ErrMismatch)
 	case !e.NotAfter.IsZero() && now.After(e.NotAfter):
 		err = fmt.Errorf("%w: the gateway's certificate ended %v", ErrMismatch, e.NotAfter.UTC())

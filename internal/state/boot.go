@@ -112,7 +112,7 @@ func (d *Dir) load(ctx context.Context, b *Boot) (err error) {
 	if b.Ring, err = get(ctx, d.store, ringKey, parseRing); err != nil {
 		return err
 	}
-	if b.QCD, err = get(ctx, d.store, qcdKey, qcd.ParseGenerations); err != nil {
+	if b.QCD, err = get(ctx, d.store, qcdKey, qcd.ParseGenerations); err != nil { //rfc:6290-5-4
 		return err
 	}
 	keys, err := get(ctx, d.store, spiKey, parseSPIKeys)

@@ -88,7 +88,7 @@ func Wrap(key StateKey, storeKey, plain []byte) []byte {
 	b := make([]byte, wrapHeader, wrapHeader+len(plain)+tagSize)
 	b[0] = wrapVersion
 	rand.Read(b[1:])
-	return key.aead(b[1:1+saltSize]).Seal(b, b[1+saltSize:], plain, associated(wrapVersion, storeKey))
+	return key.aead(b[1:1+saltSize]).Seal(b, b[1+saltSize:], plain, associated(wrapVersion, storeKey)) //rfc:6290-9.1-5
 }
 
 // Unwrap returns what was wrapped for storeKey, in memory of its own.
