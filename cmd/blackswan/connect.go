@@ -13,7 +13,10 @@ import (
 	"blackswan/internal/control"
 )
 
-// dial is a connection given by flags.
+// flagsConnection is the name of the connection that is given by flags.
+const flagsConnection = "gateway"
+
+// dial is that connection.
 type dial struct {
 	id, gatewayID  string
 	ca             []string
@@ -60,7 +63,7 @@ func runConnect(c *cobra.Command, f *nodeFlags, d *dial, args []string) error {
 	case f.config == "" && len(args) == 0:
 		return usage(fmt.Errorf("blackswan: connect to whom? Name a gateway or give --config: see '%s --help'", c.CommandPath()))
 	case f.config == "":
-		name = "gateway"
+		name = flagsConnection
 		cfg.Connections = []blackswan.Connection{d.connection(name, args[0])}
 	case len(args) == 1:
 		name = args[0]

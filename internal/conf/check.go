@@ -59,17 +59,14 @@ func nearest(places map[string]*token.Token, key string) *token.Token {
 
 // locate notes where each value of n begins, by its key.
 func locate(n ast.Node, key string, places map[string]*token.Token) {
-	places[key] = n.GetToken()
+	places[key] = tokenOf(n)
 	switch n := n.(type) {
 	case *ast.MappingNode:
 		for _, e := range n.Values {
 			locate(e, key, places)
 		}
-		if len(n.Values) > 0 {
-			places[key] = n.Values[0].Key.GetToken()
-		}
+		places[key] = tokenOf(n) // the entries wrote theirs
 	case *ast.MappingValueNode:
-		places[key] = n.Key.GetToken()
 		if name, ok := n.Key.(*ast.StringNode); ok {
 			locate(n.Value, join(key, name.Value), places)
 		}

@@ -124,13 +124,26 @@ func parse(path string, text []byte) (ast.Node, *Problem) {
 		case doc.Body == nil:
 		case body != nil:
 			p := Problem{File: path, What: "a second document", Cure: "one file holds one configuration: remove the line ---"}
-			p.Line, p.Column = position(doc.Body.GetToken())
+			p.Line, p.Column = position(tokenOf(doc.Body))
 			return nil, &p
 		default:
 			body = doc.Body
 		}
 	}
 	return body, nil
+}
+
+// tokenOf is where n begins; YAML's own token of a mapping is a colon.
+func tokenOf(n ast.Node) *token.Token {
+	switch m := n.(type) {
+	case *ast.MappingValueNode:
+		return m.Key.GetToken()
+	case *ast.MappingNode:
+		if len(m.Values) > 0 {
+			return m.Values[0].Key.GetToken()
+		}
+	}
+	return n.GetToken()
 }
 
 func position(t *token.Token) (line, column int) {

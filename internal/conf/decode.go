@@ -26,7 +26,7 @@ var (
 
 // fault tells of n, which is the value of key, or a key itself.
 func (d *decoder) fault(n ast.Node, key, what, cure string) {
-	line, column := position(n.GetToken())
+	line, column := position(tokenOf(n))
 	d.problems = append(d.problems, Problem{File: d.file, Line: line, Column: column, Key: key, What: what, Cure: cure})
 }
 
