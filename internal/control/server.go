@@ -113,16 +113,18 @@ func (s *Server) one(ctx context.Context, c *net.UnixConn) {
 }
 
 func (s *Server) answer(ctx context.Context, c *net.UnixConn) (any, error) {
+	idle := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Now()) })
+	defer idle()
+	line, err := bufio.NewReader(io.LimitReader(c, maxRequest)).ReadBytes('\n')
+	if err != nil {
+		return nil, fmt.Errorf("no request of one line below %d octets came: %w", maxRequest, err)
+	}
 	uid, err := peer(c)
 	if err != nil {
 		return nil, err
 	}
 	if !s.admit(uid) {
 		return nil, fmt.Errorf("user %d may not control a process of user %d: ask as that user or as root", uid, os.Geteuid())
-	}
-	line, err := bufio.NewReader(io.LimitReader(c, maxRequest)).ReadBytes('\n')
-	if err != nil {
-		return nil, fmt.Errorf("no request of one line below %d octets came: %w", maxRequest, err)
 	}
 	var r Request
 	if err := json.Unmarshal(line, &r); err != nil {
