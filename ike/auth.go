@@ -41,7 +41,7 @@ func (e *Endpoint) requestIn(sa *SA, p Packet, h wire.Header) {
 		return
 	}
 	auth := h.Exchange == wire.ExchangeIKEAuth
-	if auth != (sa.state == stateHalf) || sa.Original && auth {
+	if auth != (sa.state == stateHalf) || sa.Original && auth { //rfc:5723-4.3.2-1
 		e.drop(DropState)
 		return
 	}
@@ -55,7 +55,7 @@ func (e *Endpoint) requestIn(sa *SA, p Packet, h wire.Header) {
 	}
 	if auth {
 		// RFC 7296 2.23: answer where the request came from, as it came.
-		sa.local, sa.remote, sa.marker = pack(p.Local), pack(p.Remote), p.Marker
+		sa.local, sa.remote, sa.marker = pack(p.Local), pack(p.Remote), p.Marker //rfc:5723-4.3.2-8 5723-5-5
 		e.authRequest(sa, first, plain)
 		return
 	}
@@ -271,24 +271,24 @@ func (e *Endpoint) acceptAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 		w.Cert(wire.Cert{Encoding: wire.CertX509Signature, Data: c})
 	}
 	w.Auth(auth)
-	e.addToken(w, sa) //rfc:6290-4.2-3
+	e.addToken(w, sa) //rfc:6290-4.2-1 6290-4.2-2 6290-4.2-3 6290-4.3-3
 	e.addLifetime(w, sa)
 	if refusal != 0 {
 		w.Notify(wire.Notify{Type: refusal})
 	} else {
 		e.addChild(w, child)
 	}
-	if asked {
+	if asked { //rfc:5723-4.2-3
 		e.addTicket(w, sa)
 	}
 	msg := e.protect(sa, 0)
 	e.establish(sa)
 	if refusal == 0 {
-		e.install(sa, child)
+		e.install(sa, child) //rfc:5723-4.3.4-1 5723-5-13
 	} else {
 		e.event(sa, Event{Kind: EventChildFailed, Err: &LocalError{refusal, "no Child SA"}})
 	}
-	e.respond(sa, msg)
+	e.respond(sa, msg) //rfc:5723-4.1-11
 }
 
 // addTicket answers a TICKET_REQUEST with one of the three (RFC 5723 4.1):
@@ -296,12 +296,12 @@ func (e *Endpoint) acceptAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 func (e *Endpoint) addTicket(w *wire.Writer, sa *SA) {
 	switch t := e.grant(sa); {
 	case t == nil:
-		w.Notify(wire.Notify{Type: wire.NotifyTicketNACK}) //rfc:5723-4.1-8
+		w.Notify(wire.Notify{Type: wire.NotifyTicketNACK}) //rfc:5723-4.1-7 5723-4.1-8 5723-7-1
 	case !sa.frag && len(w.Buf)+len(t) > sa.fragmentLimit():
 		sa.askedAt = 0
-		w.Notify(wire.Notify{Type: wire.NotifyTicketACK}) //rfc:5723-4.1-9
+		w.Notify(wire.Notify{Type: wire.NotifyTicketACK}) //rfc:5723-4.1-7 5723-4.1-9 5723-7-1
 	default:
-		w.Notify(wire.Notify{Type: wire.NotifyTicketLTOpaque, Data: t}) //rfc:5723-4.1-7
+		w.Notify(wire.Notify{Type: wire.NotifyTicketLTOpaque, Data: t}) //rfc:5723-4.1-7 5723-7-1
 		e.event(sa, Event{Kind: EventTicket})
 	}
 }

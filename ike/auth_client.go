@@ -27,7 +27,7 @@ func (e *Endpoint) sendAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 func (e *Endpoint) composeAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 	resume := sa.half.resume
 	w := e.compose(sa, wire.ExchangeIKEAuth, false, 1)
-	w.ID(wire.PayloadIDi, sa.conn.Local.ID) //rfc:5723-4.3.3-3
+	w.ID(wire.PayloadIDi, sa.conn.Local.ID) //rfc:5723-4.3.3-3 5723-5-1
 	if !resume {
 		w.Notify(wire.Notify{Type: wire.NotifyInitialContact})
 	}
@@ -44,10 +44,10 @@ func (e *Endpoint) composeAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 		w.ID(wire.PayloadIDr, r.ID)
 	}
 	w.Auth(auth)
-	e.addToken(w, sa)
+	e.addToken(w, sa) //rfc:6290-4.2-1 6290-4.2-3 6290-4.3-4
 	e.offerChild(w, sa)
 	if sa.conn.Tickets {
-		w.Notify(wire.Notify{Type: wire.NotifyTicketRequest})
+		w.Notify(wire.Notify{Type: wire.NotifyTicketRequest}) //rfc:5723-4.1-1 5723-4.1-6 5723-4.2-2 5723-7-1
 		sa.askedAt = e.now
 	}
 }
@@ -97,7 +97,7 @@ func (e *Endpoint) authResponse(sa *SA, p Packet, first wire.PayloadType, plain 
 	case err != nil:
 		e.rejectPeer(sa, err)
 	case sa.conn.Remote.Auth == AuthPSK:
-		if auth.Method != wire.AuthSharedKey || !equal(auth.Data, e.pskAuth(sa, false)) {
+		if auth.Method != wire.AuthSharedKey || !equal(auth.Data, e.pskAuth(sa, false)) { //rfc:5723-4.2-1
 			e.rejectPeer(sa, errForged)
 			return
 		}

@@ -140,7 +140,7 @@ func (e *Endpoint) install(sa *SA, o offer) {
 	})
 	e.put(Output{Kind: OutputInstall, SA: sa.handle(), Child: &e.childs[len(e.childs)-1]})
 	if e.cfg.RollCall != RollCallOff {
-		e.record(sa, Record{Kind: RecordChild, Slot: int(sa.slot), ESPSPI: o.in, Entry: Entry{SPIs: sa.spi, Original: sa.Original, Generation: sa.gen}})
+		e.record(sa, Record{Kind: RecordChild, Slot: int(sa.slot), ESPSPI: o.in, Entry: Entry{SPIs: sa.spi, Original: sa.Original, Generation: sa.gen}}) //rfc:6290-8.2-1
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 // RFC 7296 2.21.4).
 func (e *Endpoint) noSA(p Packet, h wire.Header) {
 	if !e.answerable(p, h) {
-		e.drop(DropUnknownSPI)
+		e.drop(DropUnknownSPI) //rfc:6290-3-4
 		return
 	}
 	ours := ourSPI(h)
@@ -51,7 +51,7 @@ func (e *Endpoint) answerable(p Packet, h wire.Header) bool {
 	switch {
 	case h.Flags&wire.FlagResponse != 0 || h.SPIi == 0 || h.SPIr == 0 || !e.usable(p):
 		return false
-	case h.NextPayload != wire.PayloadSK && h.NextPayload != wire.PayloadSKF: //rfc:6290-3-2
+	case h.NextPayload != wire.PayloadSK && h.NextPayload != wire.PayloadSKF:
 		return false
 	}
 	switch h.Exchange {
@@ -88,7 +88,7 @@ func (e *Endpoint) over(ours wire.SPI, made spi.Made) bool {
 // showToken answers with the token of the lost SA, which is the one that its
 // peer was given: HMAC of both SPIs under a secret that outlives the crash.
 func (e *Endpoint) showToken(p Packet, h wire.Header, gen uint8) bool {
-	tok, ok := e.tokens.Token(e.scratch.token[:0], gen, uint64(h.SPIi), uint64(h.SPIr)) //rfc:6290-3-2
+	tok, ok := e.tokens.Token(e.scratch.token[:0], gen, uint64(h.SPIi), uint64(h.SPIr)) //rfc:6290-3-2 6290-4.5-1
 	if !ok {
 		return false
 	}
@@ -112,9 +112,9 @@ func (e *Endpoint) invalidSPI(h wire.Header, token []byte) []byte {
 	h.Flags = (h.Flags & wire.FlagInitiator) ^ wire.FlagInitiator | wire.FlagResponse
 	h.Version = wire.Version
 	w := wire.NewWriter(e.arena, h)
-	w.Notify(wire.Notify{Type: wire.NotifyInvalidIKESPI})
+	w.Notify(wire.Notify{Type: wire.NotifyInvalidIKESPI}) //rfc:6290-4.5-1
 	if token != nil {
-		w.Notify(wire.Notify{Protocol: wire.ProtocolIKE, Type: wire.NotifyQCDToken, Data: token}) //rfc:6290-4.1-2
+		w.Notify(wire.Notify{Protocol: wire.ProtocolIKE, Type: wire.NotifyQCDToken, Data: token}) //rfc:6290-4.1-1 6290-4.1-2 6290-4.1-3
 	}
 	w.Finish()
 	e.arena = w.Buf
@@ -134,14 +134,14 @@ func (e *Endpoint) clear(sa *SA, p Packet, h wire.Header) {
 		return
 	}
 	switch shown, proved := e.tokenShown(sa); {
-	case proved:
+	case proved: //rfc:5723-9.4-1 6290-3-7 6290-4.5-3
 		by := ByQCDReply
 		if h.MessageID == 0 && h.Exchange == wire.ExchangeInformational && !e.awaits(sa, h.MessageID) {
 			by = ByRollCall
 		}
 		e.crashed(sa, by)
-	case shown:
-		e.drop(DropToken) // never answered: RFC 6290 4.5 //rfc:6290-4.5-6
+	case shown: // never answered: RFC 6290 4.5 //rfc:6290-4.5-6
+		e.drop(DropToken) //rfc:6290-3-4
 	case e.msg.has(wire.NotifyInvalidIKESPI):
 		e.drop(DropHint)
 		e.lostHint(sa)
@@ -164,7 +164,7 @@ func (e *Endpoint) tokenShown(sa *SA) (shown, proved bool) {
 		}
 		left--
 		shown = true
-		if !sa.budget.Take(e.now) { //rfc:6290-8.1-1
+		if !sa.budget.Take(e.now) { //rfc:6290-8.1-1 6290-8.2-5
 			e.drop(DropTokenRate)
 			return shown, false
 		}
@@ -181,10 +181,10 @@ func (e *Endpoint) tokenShown(sa *SA) (shown, proved bool) {
 // (RFC 6290 4.5 and 7).
 func (e *Endpoint) crashed(sa *SA, by By) {
 	t := sa.tun
-	e.event(sa, Event{Kind: EventDetected, By: by})
-	e.down(sa, "the peer lost it", true) //rfc:6290-4.5-5
+	e.event(sa, Event{Kind: EventDetected, By: by}) //rfc:6290-3-6
+	e.down(sa, "the peer lost it", true)            //rfc:6290-3-5 6290-4.5-5
 	if t != nil {
-		e.lost(t, by)
+		e.lost(t, by) //rfc:6290-3-8
 	}
 }
 
@@ -192,7 +192,7 @@ func (e *Endpoint) crashed(sa *SA, by By) {
 // no more (RFC 5723 9.4). Not yet established: no token can exist, so a second
 // attempt may begin beside the first, at most one a second (rule A2).
 func (e *Endpoint) lostHint(sa *SA) {
-	if sa.state == stateEstablished {
+	if sa.state == stateEstablished { //rfc:5723-9.4-1
 		e.hint(sa)
 		return
 	}
@@ -227,7 +227,7 @@ func (e *Endpoint) espReport(r Report) {
 			tok, _ = e.tokens.Token(e.scratch.token[:0], s.Generation, uint64(h.SPIi), uint64(h.SPIr))
 		}
 	}
-	if tok == nil && !e.plainESP.take(e.now, 100) {
+	if tok == nil && !e.plainESP.take(e.now, 100) { //rfc:6290-8.2-5
 		e.drop(DropLimited)
 		return
 	}
@@ -235,7 +235,7 @@ func (e *Endpoint) espReport(r Report) {
 	w := wire.NewWriter(e.arena, h)
 	w.Notify(wire.Notify{Type: wire.NotifyInvalidSPI, Data: own[:]})
 	if tok != nil {
-		w.Notify(wire.Notify{Protocol: wire.ProtocolIKE, Type: wire.NotifyQCDToken, Data: tok}) //rfc:6290-8.2-2
+		w.Notify(wire.Notify{Protocol: wire.ProtocolIKE, Type: wire.NotifyQCDToken, Data: tok}) //rfc:6290-4.1-1 6290-4.1-2 6290-4.1-3 6290-8.2-2
 	}
 	w.Finish()
 	e.arena = w.Buf
@@ -273,10 +273,10 @@ func (e *Endpoint) takeESPNotice(n wire.Notify) {
 	}
 	sa := e.slots[i].sa
 	switch shown, proved := e.tokenShown(sa); {
-	case proved: //rfc:6290-8.2-3
+	case proved: //rfc:5723-9.4-1 6290-8.2-3 6290-8.2-4
 		e.crashed(sa, ByESPReply)
 	case shown:
-		e.drop(DropToken) //rfc:6290-8.2-4
+		e.drop(DropToken)
 	default:
 		e.drop(DropHint)
 		e.hint(sa)
@@ -287,7 +287,7 @@ func (e *Endpoint) takeESPNotice(n wire.Notify) {
 // next kept one (RFC 6290 4.4, rule B2).
 func (e *Endpoint) replaceTokens() {
 	for i := range e.slots {
-		if sa := e.slots[i].sa; sa != nil && sa.state == stateEstablished && !e.cfg.QCD.Kept[sa.gen] {
+		if sa := e.slots[i].sa; sa != nil && sa.state == stateEstablished && !e.cfg.QCD.Kept[sa.gen] { //rfc:6290-4.4-3
 			e.request(sa, requestToken) //rfc:6290-4.4-1
 		}
 	}

@@ -110,7 +110,7 @@ func New(cfg *Config, rand io.Reader, now time.Time) (*Endpoint, error) {
 	if e.sealer, err = spi.New(cfg.SPIKeys, cfg.SPICurrent, cfg.Boot.Node, cfg.Boot.Epoch, uint8(cfg.Shard)); err != nil {
 		return nil, err
 	}
-	if cfg.Tokens {
+	if cfg.Tokens { //rfc:6290-8.1-4
 		e.tokens = qcd.NewMaker(cfg.QCD)
 	}
 	e.limiter = qcd.NewLimiter(e.rand).Divide(max(cfg.Shards, 1))
@@ -170,7 +170,7 @@ func (e *Endpoint) Packet(now time.Time, p Packet) {
 	}
 	sa := e.bySPI(ours)
 	switch {
-	case sa == nil:
+	case sa == nil: //rfc:6290-9.2-1
 		e.noSA(p, h)
 	case h.Flags&wire.FlagInitiator != 0 == sa.Original:
 		e.drop(DropFlags)

@@ -62,7 +62,7 @@ func (e *Endpoint) request(sa *SA, kind requestKind) {
 		w.Delete(wire.Delete{Protocol: wire.ProtocolESP, SPISize: 4, SPIs: b[:]})
 		e.removeChild(sa)
 	case requestTicket:
-		w.Notify(wire.Notify{Type: wire.NotifyTicketRequest}) //rfc:5723-4.1-4
+		w.Notify(wire.Notify{Type: wire.NotifyTicketRequest}) //rfc:5723-4.1-4 5723-7-1
 	case requestToken:
 		e.addToken(w, sa)
 	}
@@ -104,6 +104,10 @@ func (e *Endpoint) response(sa *SA, p Packet, h wire.Header) {
 		e.down(sa, "deleted by us", false)
 		return
 	case requestTicket:
+		if e.msg.has(wire.NotifyTicketACK) { // again not now: not faster than rule D9 grants
+			sa.renewAt = e.now + 10e9
+			break
+		}
 		e.takeTicket(sa)
 	}
 	e.nextRequest(sa)
@@ -157,13 +161,13 @@ func (e *Endpoint) informed(sa *SA, h wire.Header) {
 		e.down(sa, "the peer refused us", true)
 		return
 	}
-	e.takeTokens(sa)
+	e.takeTokens(sa) //rfc:6290-4.4-2
 	w := e.compose(sa, wire.ExchangeInformational, true, h.MessageID)
 	e.releaseChildren(w, sa)
 	if m.has(wire.NotifyTicketRequest) {
 		e.addTicket(w, sa)
 	}
-	e.respond(sa, e.protect(sa, 0))
+	e.respond(sa, e.protect(sa, 0)) //rfc:5723-4.1-11
 }
 
 // deleted ends sa when the request deletes the IKE SA (RFC 7296 1.4.1): the
@@ -244,7 +248,7 @@ func (e *Endpoint) deleteSA(sa *SA) {
 		e.raise(sa, ticket.Revoked, true)
 	}
 	if sa.tun != nil {
-		e.forgetTicket(sa.tun)
+		e.forgetTicket(sa.tun) //rfc:5723-6.2-1
 	}
 	e.request(sa, requestDelete)
 	sa.state = stateDeleting
@@ -256,7 +260,7 @@ func (e *Endpoint) addToken(w *wire.Writer, sa *SA) {
 		return
 	}
 	if tok, ok := e.tokens.Token(e.scratch.token[:0], sa.gen, uint64(sa.spi.I), uint64(sa.spi.R)); ok {
-		w.Notify(wire.Notify{Protocol: wire.ProtocolIKE, Type: wire.NotifyQCDToken, Data: tok}) //rfc:6290-4.1-1
+		w.Notify(wire.Notify{Protocol: wire.ProtocolIKE, Type: wire.NotifyQCDToken, Data: tok}) //rfc:6290-4.1-1 6290-4.1-2 6290-4.1-3
 	}
 }
 
@@ -268,7 +272,7 @@ func (e *Endpoint) takeTokens(sa *SA) {
 			continue
 		}
 		if d, ok := qcd.DigestOf(n.Data); ok && d != sa.tokens[0] {
-			sa.tokens[1], sa.tokens[0] = sa.tokens[0], d //rfc:6290-3-1
+			sa.tokens[1], sa.tokens[0] = sa.tokens[0], d //rfc:6290-3-1 6290-5-6 6290-9.1-4
 		}
 	}
 }

@@ -111,7 +111,7 @@ func (e *Endpoint) attempt(t *tunnel) {
 	if len(t.ticket) > 0 && !t.probing() {
 		e.event(nil, Event{Kind: EventFallback, Connection: t.conn})
 	}
-	e.startInit(t)
+	e.startInit(t) //rfc:5723-4.3.1-1
 }
 
 // probing says that the next IKE_SA_INIT only asks whether anybody is there.
@@ -365,7 +365,7 @@ func (e *Endpoint) closeTunnel(conn *Connection) {
 		if t.conn != conn {
 			continue
 		}
-		e.forgetTicket(t)
+		e.forgetTicket(t) //rfc:5723-6.2-1
 		e.tunnels = append(e.tunnels[:i], e.tunnels[i+1:]...)
 		if sa := e.sa(t.sa); sa != nil {
 			sa.tun = nil

@@ -236,7 +236,7 @@ func (e *Endpoint) release(sa *SA) {
 			e.counts.pieces--
 		}
 	}
-	delete(e.ours, sa.ours())
+	delete(e.ours, sa.ours()) //rfc:6290-5.3-1
 	sa.keys = suite.Keys{}
 	e.slots[sa.slot].sa = nil
 	e.free = append(e.free, sa.slot)

@@ -82,7 +82,7 @@ func (e *Endpoint) judge(s *ticket.Session, conn *Connection) error {
 		return refused("its AUTH form is switched off")
 	case e.barred.Refuses(e.identity(s), s.FullAuth):
 		return refused("its identity was barred")
-	case e.floors.Below(s.Lineage, s.Serial): //rfc:5723-4.3.1-4
+	case e.floors.Below(s.Lineage, s.Serial): //rfc:5723-4.3.1-4 5723-9.10-2
 		return refused("it was used or revoked")
 	}
 	if conn.Remote.Auth == AuthCert && conn.Recheck != nil {
@@ -126,13 +126,13 @@ func (e *Endpoint) resumeRefusal(p Packet, h wire.Header) {
 	}
 	e.drop(DropTicket)
 	e.event(nil, Event{Kind: EventRefused, Remote: p.Remote, Err: err, SPIs: wire.SPIs{I: h.SPIi}})
-	e.replyNotify(p, h, wire.Notify{Type: wire.NotifyTicketNACK}) //rfc:5723-4.3.2-3
+	e.replyNotify(p, h, wire.Notify{Type: wire.NotifyTicketNACK}) //rfc:5723-4.3.2-3 5723-4.3.2-4 5723-7-1 5723-7-2
 }
 
 // resumeAccept makes the half-open SA and answers (RFC 5723 4.3.2). Nothing of
 // the ticket is consumed yet (rule D7).
 func (e *Endpoint) resumeAccept(p Packet, h wire.Header, key uint64, conn *Connection, s *ticket.Session) {
-	sa := e.newSA(false) // SPIr is new, never the old SA's: RFC 5723 5, note 4
+	sa := e.newSA(false) // SPIr is new, never the old SA's: RFC 5723 5, note 4 //rfc:5723-4.3.2-7 5723-5-7 5723-5-25
 	if sa == nil {
 		e.drop(DropFull)
 		return
@@ -147,16 +147,16 @@ func (e *Endpoint) resumeAccept(p Packet, h wire.Header, key uint64, conn *Conne
 	hf.old = wire.SPIs{I: wire.SPI(s.SPIi), R: wire.SPI(s.SPIr)}
 	hf.ni = append(hf.ni[:0], e.msg.nonce...)
 	hf.nr = e.nonce(hf.nr)
-	e.learnFirst(sa)
+	e.learnFirst(sa) //rfc:5723-4.3.2-11 5723-4.3.2-12 5723-5-6
 
 	prf := e.prf(sa.suite)
-	suite.DeriveResume(prf, sa.suite, &sa.keys, s.SKd, hf.ni, hf.nr, uint64(sa.spi.I), uint64(sa.spi.R))
+	suite.DeriveResume(prf, sa.suite, &sa.keys, s.SKd, hf.ni, hf.nr, uint64(sa.spi.I), uint64(sa.spi.R)) //rfc:5723-5-11
 	at := len(e.arena)
 	w := wire.NewWriter(e.arena, wire.Header{SPIi: h.SPIi, SPIr: sa.spi.R, Version: wire.Version, Exchange: wire.ExchangeSessionResume, Flags: wire.FlagResponse})
-	w.Nonce(hf.nr)
+	w.Nonce(hf.nr) //rfc:5723-4.3.2-3
 	if !conn.Libreswan {
-		e.addDetection(&w, sa, p) // NAT status is found anew: RFC 5723 4.3.2
-		e.addSupport(&w, sa, false)
+		e.addDetection(&w, sa, p)   // NAT status is found anew: RFC 5723 4.3.2 //rfc:5723-4.3.2-11 5723-4.3.2-12
+		e.addSupport(&w, sa, false) //rfc:5723-5-16
 	}
 	w.Finish()
 	e.arena = w.Buf
@@ -164,7 +164,7 @@ func (e *Endpoint) resumeAccept(p Packet, h wire.Header, key uint64, conn *Conne
 	sa.resp = append(make([]byte, 0, len(msg)), msg...)
 
 	e.authValues(sa, prf, suite.AuthInput{Message: p.Data, Nonce: hf.nr}, suite.AuthInput{Message: msg, Nonce: hf.ni}, conn.Libreswan)
-	sa.recv.Done() // Message ID 0 was the RESUME's
+	sa.recv.Done() // Message ID 0 was the RESUME's //rfc:5723-4.3.2-14 5723-5-9 5723-5-12
 	e.link(sa)
 	e.counts.halfResumes++
 	e.first.remember(key, duplicate{e.hash(p.Data), sa.handle()}, sa.expires)
@@ -175,16 +175,16 @@ func (e *Endpoint) resumeAccept(p Packet, h wire.Header, key uint64, conn *Conne
 
 // restore gives sa what RFC 5723 5 marks "from the ticket".
 func (e *Endpoint) restore(sa *SA, s *ticket.Session) {
-	sa.suite = suiteOf(s)
+	sa.suite = suiteOf(s) //rfc:5723-5-10 5723-5.1-3
 	sa.peer = append(append(make([]byte, 0, 1+len(s.IDi.Data)), s.IDi.Type), s.IDi.Data...)
 	sa.lineage, sa.claimed, sa.serial = s.Lineage, s.Serial, s.Serial+1
-	sa.fullAuth, sa.lastKE, sa.reauth = s.FullAuth, s.LastKE, s.Reauth
-	sa.method = [2]uint8{s.MethodI, s.MethodR}
+	sa.fullAuth, sa.lastKE, sa.reauth = s.FullAuth, s.LastKE, s.Reauth //rfc:5723-5-19
+	sa.method = [2]uint8{s.MethodI, s.MethodR}                         //rfc:5723-5-3
 	sa.form = s.AuthForm
 	if len(s.PeerCert.Serial) > 0 {
 		c := s.PeerCert
 		c.Issuer, c.Serial = append([]byte(nil), c.Issuer...), append([]byte(nil), c.Serial...)
-		sa.cert = &c
+		sa.cert = &c //rfc:5723-5-4
 	}
 }
 
@@ -218,10 +218,10 @@ func (e *Endpoint) authValues(sa *SA, prf *suite.PRF, i, r suite.AuthInput, shor
 func (e *Endpoint) resumedAuth(sa *SA) error {
 	m, hf := &e.msg, sa.half
 	failed := func(why string) error { return &LocalError{wire.NotifyAuthenticationFailed, why} }
-	if !sameID(m.idi, sa.peer) { //rfc:5723-4.3.3-3
+	if !sameID(m.idi, sa.peer) { //rfc:5723-4.3.3-3 5723-5-1
 		return failed("IDi is not that of the ticket")
 	}
-	if own := sa.conn.Local.ID; m.idr != nil && !isID(m.idr, own) { //rfc:5723-4.3.3-5
+	if own := sa.conn.Local.ID; m.idr != nil && !isID(m.idr, own) { //rfc:5723-4.3.3-5 5723-5-2
 		return failed("IDr is not that of the ticket")
 	}
 	auth, err := wire.ParseAuth(m.auth)
@@ -267,7 +267,7 @@ func (e *Endpoint) confirmed(sa *SA) {
 		return
 	}
 	sa.confirm = false
-	e.raise(sa, sa.claimed+1, false)
+	e.raise(sa, sa.claimed+1, false) //rfc:5723-4.3.1-5
 	e.event(sa, Event{Kind: EventConfirmed})
 }
 
@@ -289,7 +289,10 @@ const ticketYears = 8 * 24 * 3600
 // grant makes a ticket for sa (RFC 5723 4.1): its SK_d, its algorithms, its
 // identities. It returns what TICKET_LT_OPAQUE holds in the arena; empty: NACK.
 func (e *Endpoint) grant(sa *SA) []byte {
-	if !sa.conn.Tickets || sa.Client || sa.askedAt != 0 && e.now-sa.askedAt < 10e9 { // rule D9
+	switch {
+	case sa.Client: // RFC 5723 4.1: the gateway's side does not ask //rfc:5723-4.1-5
+		return nil
+	case !sa.conn.Tickets, sa.askedAt != 0 && e.now-sa.askedAt < 10e9: // rule D9
 		return nil
 	}
 	s := &e.session
@@ -298,9 +301,9 @@ func (e *Endpoint) grant(sa *SA) []byte {
 	if !ok {
 		return nil
 	}
-	s.Expires = e.wall + int64(life)
+	s.Expires = e.wall + int64(life) //rfc:5723-6.1-7
 	at := len(e.arena)
-	out := append(e.arena, byte(life>>24), byte(life>>16), byte(life>>8), byte(life))
+	out := append(e.arena, byte(life>>24), byte(life>>16), byte(life>>8), byte(life)) //rfc:5723-7.1-1
 	out, err := e.ring.Seal(out, s, e.wall, e.rand)
 	if err != nil {
 		e.event(sa, Event{Kind: EventRefused, Err: err})
@@ -322,7 +325,7 @@ func (e *Endpoint) remember(sa *SA, s *ticket.Session) {
 	}
 	s.MethodI, s.MethodR = sa.method[0], sa.method[1]
 	s.Suite = ticket.Suite{Encr: uint16(sa.suite.Encr), KeyBits: sa.suite.KeyBits, Integ: uint16(sa.suite.Integ), PRF: uint16(sa.suite.PRF), KE: uint16(sa.suite.KE)}
-	s.SKd = sa.keys.D(sa.suite)
+	s.SKd = sa.keys.D(sa.suite) //rfc:5723-4.3.3-6
 	s.SPIi, s.SPIr = uint64(sa.spi.I), uint64(sa.spi.R)
 	s.Lineage, s.Serial = sa.lineage, sa.serial
 	s.Issued, s.FullAuth, s.LastKE, s.Reauth = e.wall, sa.fullAuth, sa.lastKE, sa.reauth

@@ -38,7 +38,7 @@ const resumeOverhead = wire.HeaderLen + 8 + 64 + 4 + nonceLen + 8 + 2*28 + 8 + 2
 // first, because a NAT may know no other (rule C4).
 func (e *Endpoint) startResume(t *tunnel) {
 	s := &e.session
-	sa := e.newSA(true) // SPIi is new: RFC 5723 4.3.2 //rfc:5723-4.3.2-6
+	sa := e.newSA(true) // SPIi is new: RFC 5723 4.3.2 //rfc:5723-4.3.2-6 5723-5-7 5723-5-25
 	if sa == nil {
 		e.later(t, e.now+int64(e.cfg.Timers.CrowdStep))
 		return
@@ -67,10 +67,10 @@ func (e *Endpoint) resumeRequestMessage(sa *SA) []byte {
 		w.Notify(wire.Notify{Type: wire.NotifyCookie, Data: hf.cookie})
 	}
 	w.Nonce(hf.ni)
-	w.Notify(wire.Notify{Type: wire.NotifyTicketOpaque, Data: t.ticket}) //rfc:5723-7.2-1
+	w.Notify(wire.Notify{Type: wire.NotifyTicketOpaque, Data: t.ticket}) //rfc:5723-7-1 5723-7-2 5723-7.2-1
 	if !sa.conn.Libreswan {
-		e.addDetection(&w, sa, Packet{Local: sa.local.addrPort(), Remote: sa.remote.addrPort()})
-		e.addSupport(&w, sa, false)
+		e.addDetection(&w, sa, Packet{Local: sa.local.addrPort(), Remote: sa.remote.addrPort()}) //rfc:5723-4.3.2-11 5723-4.3.2-12
+		e.addSupport(&w, sa, false)                                                              //rfc:5723-5-16
 	}
 	w.Finish()
 	e.arena = w.Buf
@@ -120,12 +120,12 @@ func (e *Endpoint) resumeCandidate(sa *SA, p Packet, h wire.Header, nr []byte) {
 	e.learnFirst(sa)
 	c := candidate{spir: h.SPIr, nr: append([]byte(nil), nr...), frag: sa.frag, ours: sa.rollCall, nat: sa.behind}
 	prf := e.prf(sa.suite)
-	suite.DeriveResume(prf, sa.suite, &sa.keys, s.SKd, hf.ni, c.nr, uint64(sa.spi.I), uint64(sa.spi.R))
+	suite.DeriveResume(prf, sa.suite, &sa.keys, s.SKd, hf.ni, c.nr, uint64(sa.spi.I), uint64(sa.spi.R)) //rfc:5723-5-11
 	e.authValues(sa, prf, suite.AuthInput{Message: hf.msg1, Nonce: c.nr}, suite.AuthInput{Message: p.Data, Nonce: hf.ni}, sa.conn.Libreswan)
 	c.keys = sa.keys
 	c.want = [2]mac{hf.authR, hf.shortR}
 	e.keyLog(sa)
-	if sa.behind || e.cfg.ForceEncap {
+	if sa.behind || e.cfg.ForceEncap { //rfc:5723-4.3.2-13
 		e.float(sa)
 	}
 	own := hf.authI
@@ -133,7 +133,7 @@ func (e *Endpoint) resumeCandidate(sa *SA, p Packet, h wire.Header, nr []byte) {
 		own = hf.shortI // the client takes the form from its configuration (rule F1)
 	}
 	sa.state = stateAuth
-	e.composeAuth(sa, wire.Auth{Method: wire.AuthSharedKey, Data: own.bytes()}, nil) //rfc:5723-4.3.2-1
+	e.composeAuth(sa, wire.Auth{Method: wire.AuthSharedKey, Data: own.bytes()}, nil) //rfc:5723-4.3.2-1 5723-4.3.3-1
 	c.req = append([]byte(nil), e.protect(sa, 0)...)
 	hf.candidates = append(hf.candidates, c)
 	e.openAuth(sa, c.req)
@@ -165,7 +165,7 @@ func (e *Endpoint) choose(sa *SA, spir wire.SPI) bool {
 // resumedAnswer verifies the gateway's IKE_AUTH after a resume.
 func (e *Endpoint) resumedAnswer(sa *SA) error {
 	m, hf := &e.msg, sa.half
-	if !sameID(m.idr, sa.peer) { //rfc:5723-4.3.3-5
+	if !sameID(m.idr, sa.peer) { //rfc:5723-4.3.3-5 5723-5-2
 		return errIdentity
 	}
 	auth, err := wire.ParseAuth(m.auth)
@@ -192,7 +192,7 @@ func (e *Endpoint) takeTicket(sa *SA) {
 	t := sa.tun
 	if !ok || t == nil {
 		if e.msg.has(wire.NotifyTicketACK) && t != nil { // not now: ask by INFORMATIONAL (RFC 5723 4.1)
-			e.request(sa, requestTicket)
+			e.request(sa, requestTicket) //rfc:5723-4.1-10
 		}
 		return
 	}
