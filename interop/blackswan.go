@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
@@ -36,7 +35,7 @@ type Swan struct {
 }
 
 // Gateway starts `blackswan gateway` with this gateway.yaml and files beside
-// it, and waits until it listens. DIR in the yaml is the directory of both.
+// it, and waits until it listens.
 func (n *Node) Gateway(t testing.TB, yaml string, files map[string][]byte) *Swan {
 	t.Helper()
 	s := n.swan(t, "gateway", yaml, files)
@@ -58,7 +57,7 @@ func (n *Node) swan(t testing.TB, role, yaml string, files map[string][]byte, mo
 	t.Helper()
 	dir := n.Dir(t, role)
 	config := filepath.Join(dir, role+".yaml")
-	write(t, config, strings.ReplaceAll(yaml, "DIR", dir))
+	write(t, config, yaml)
 	for name, content := range files {
 		write(t, filepath.Join(dir, name), string(content))
 	}

@@ -16,7 +16,7 @@ func TestTsharkJudgesACrash(t *testing.T) {
 	p.more = "dpd: 1s\n"
 	ours := gateway.Gateway(t, p.ourGateway(gateway), nil)
 	capture := client.Capture(t)
-	peer := client.Connect(t, strings.ReplaceAll(p.ourClient(gateway), p.top, ""), nil)
+	peer := client.Connect(t, p.ourClient(gateway), nil)
 	ours.AwaitUp(t)
 	peer.AwaitUp(t)
 	ours.Kill()

@@ -125,7 +125,7 @@ func TestWeResumeIntoLibreswan(t *testing.T) {
 	gateway, client := lab.Node(t, "libre-gateway"), lab.Node(t, "client-l")
 	pluto := plutoGateway(t, gateway, client)
 	p := toLibreswan()
-	p.more += "tickets: {request: true}\ndpd: 1s\n"
+	p.more += "dpd: 1s\n"
 
 	ours := client.Connect(t, p.ourClient(gateway), nil)
 	pluto.Await(t, 0, serverFull)

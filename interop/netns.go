@@ -122,32 +122,43 @@ func (n *Node) Unplug(t testing.TB) (plug func()) {
 // Dial opens a UDP socket inside the node, from a free port to an address.
 func (n *Node) Dial(t testing.TB, remote netip.Addr, port uint16) *net.UDPConn {
 	t.Helper()
-	type answer struct {
-		conn *net.UDPConn
-		err  error
+	var conn *net.UDPConn
+	err := n.inside(func() (err error) {
+		conn, err = net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(remote, port)))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	dialled := make(chan answer)
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with its namespace
-		inside, err := os.Open("/run/netns/" + n.name)
-		if err != nil {
-			dialled <- answer{err: err}
-			return
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// inside calls f on a thread that is in the node's namespace. It comes back
+// from there: a thread that ended would take the daemons that it has started
+// with it.
+func (n *Node) inside(f func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return err
+	}
+	defer home.Close()
+	there, err := os.Open("/run/netns/" + n.name)
+	if err != nil {
+		return err
+	}
+	defer there.Close()
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		return err
+	}
+	defer func() {
+		if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
+			panic(err)
 		}
-		defer inside.Close()
-		if err := unix.Setns(int(inside.Fd()), unix.CLONE_NEWNET); err != nil {
-			dialled <- answer{err: err}
-			return
-		}
-		conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(remote, port)))
-		dialled <- answer{conn, err}
 	}()
-	a := <-dialled
-	if a.err != nil {
-		t.Fatal(a.err)
-	}
-	t.Cleanup(func() { a.conn.Close() })
-	return a.conn
+	return f()
 }
 
 // Close ends what lasts as long as the lab, last begun first, and removes the

@@ -12,7 +12,7 @@ import (
 type profile struct {
 	ike, esp        string
 	gateway, client *Certificate // both nil: a shared key
-	top             string       // more lines of our YAML, at the top
+	top             string       // more lines of our gateway's YAML, at the top
 	more            string       // more lines of our YAML, in the connection
 	swan            string       // more lines of strongSwan's connection
 }
@@ -25,18 +25,24 @@ const (
 	secret       = "a secret of the test"
 )
 
+// quick makes our patience short, so that a case about silence ends soon.
+const quick = `timers:
+  retry: {initial: 1s, max: 2s, tries: 5}
+  liveness: {initial: 500ms, max: 1s, tries: 5}
+`
+
 // usual is the profile of the cases that are not about suites.
 var usual = profile{ike: "aes256gcm16-prfsha256-x25519", esp: "aes256gcm16"}
 
 // ourGateway is gateway.yaml for a gateway at n.
 func (p profile) ourGateway(n *Node) string {
-	return p.yaml(fmt.Sprintf("listen: [%s]\n%s", n.Addr, p.top), "",
+	return p.yaml(fmt.Sprintf("listen: [%s]\n%s%s", n.Addr, quick, p.top), "",
 		side{gatewayID, p.gateway}, side{"'*@example.org'", p.client}, gatewayInner, "10.8.0.0/16")
 }
 
 // ourClient is client.yaml for a client of the gateway at n.
 func (p profile) ourClient(n *Node) string {
-	return p.yaml(p.top, "    gateway: "+n.Addr.String()+"\n",
+	return p.yaml(quick, "    gateway: "+n.Addr.String()+"\n",
 		side{clientID, p.client}, side{gatewayID, p.gateway}, clientInner, gatewayInner)
 }
 
@@ -49,8 +55,8 @@ func (p profile) yaml(top, address string, local, remote side, localTS, remoteTS
 	auth := fmt.Sprintf("    local: {id: %s, auth: psk}\n    remote: {id: %s, auth: psk}\n    psk: %q\n",
 		local.id, remote.id, secret)
 	if local.cert != nil {
-		auth = fmt.Sprintf("    local: {id: %s, auth: cert, cert: DIR/own.pem, key: DIR/own.key}\n"+
-			"    remote: {id: %s, auth: cert, ca: [DIR/ca.pem]}\n", local.id, remote.id)
+		auth = fmt.Sprintf("    local: {id: %s, auth: cert, cert: own.pem, key: own.key}\n"+
+			"    remote: {id: %s, auth: cert, ca: [ca.pem]}\n", local.id, remote.id)
 	}
 	return fmt.Sprintf(`%sconnections:
   - name: office

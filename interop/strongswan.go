@@ -50,7 +50,8 @@ func (n *Node) StartCharon(t testing.TB, settings ...string) *Charon {
     }
   }
   retransmit_timeout = 1.0
-  retransmit_tries = 4
+  retransmit_base = 1.4
+  retransmit_tries = 3
   keep_alive = 0
   %s
 }
@@ -99,7 +100,7 @@ func (c *Charon) Load(t testing.TB, conf string, files map[string][]byte) {
 	t.Cleanup(func() {
 		for _, sa := range c.SAs(t) {
 			// forced: the peer may be gone by now
-			_, _ = c.Swanctl(t, "--terminate", "--ike-id", sa.UniqueID, "--force", "--timeout", "5")
+			_, _ = c.Swanctl(t, "--terminate", "--ike-id", sa.UniqueID, "--force", "--timeout", "2")
 		}
 	})
 }
@@ -137,9 +138,15 @@ func (c *Charon) SAs(t testing.TB) []SwanSA {
 //	    child-sas {
 //	      office-1 {
 //	        state = INSTALLED
+//	        local-ts = [
+//	          10.8.1.0/24
+//	        ]
+//
+// Of a list the last item is kept: no case has more than one.
 func parseSAs(text string) []SwanSA {
 	var sas []SwanSA
 	var path []string
+	var list string
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		if section, ok := strings.CutSuffix(line, " {"); ok {
@@ -157,7 +164,17 @@ func parseSAs(text string) []SwanSA {
 			path = path[:max(0, len(path)-1)]
 			continue
 		}
+		if value, ok := strings.CutSuffix(line, " = ["); ok {
+			list = value // its items follow, a line each, up to a ]
+			continue
+		}
 		key, value, ok := strings.Cut(line, " = ")
+		switch {
+		case line == "]":
+			list = ""
+		case list != "":
+			key, value, ok = list, line, true
+		}
 		if !ok || len(sas) == 0 {
 			continue
 		}

@@ -236,7 +236,7 @@ func TestStrongSwanFragments(t *testing.T) {
 	}
 	p := usual
 	p.gateway, p.client = long("gateways", gatewayID), long("clients", clientID)
-	p.more = "fragment: 1280\n"
+	p.more = "fragment: 1200\n"
 	c := lab.Node(t, "swan-pss", "10.7.0.1/32", "10.8.1.1/32").StartCharon(t, "rsa_pss = yes")
 	check := func(t *testing.T, mark int, packets Packets) {
 		if !c.Said(mark, `splitting IKE message \(\d+ bytes\) into \d+ fragments`) {
