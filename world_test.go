@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var (
 	gatewayAddr = netip.MustParseAddr("192.0.2.1")
 	clientAddr  = netip.MustParseAddr("198.51.100.7")
+	bobAddr     = []netip.Addr{netip.MustParseAddr("198.51.100.8")}
 )
 
 // lab is a gateway, clients, and the network between them.
@@ -128,6 +130,59 @@ func (l *lab) events(who string, kind EventKind) (all []Event) {
 		}
 	}
 	return all
+}
+
+// want fails the test unless that many events of a kind came.
+func (l *lab) want(who string, kind EventKind, n int) {
+	l.t.Helper()
+	if got := len(l.events(who, kind)); got != n {
+		l.t.Errorf("%s: %d times %s, want %d:\n%s", who, got, kind, n, l.story())
+	}
+}
+
+// detected fails the test unless who learned of one crash, in that way.
+func (l *lab) detected(who, by string) {
+	l.t.Helper()
+	if d := l.events(who, Detected); len(d) != 1 || d[0].By != by {
+		l.t.Errorf("%s did not detect the crash by %s:\n%s", who, by, l.story())
+	}
+}
+
+// refused fails the test unless the gateway refused somebody, for that reason.
+func (l *lab) refused(why string) {
+	l.t.Helper()
+	if r := l.events("gateway", Refused); len(r) == 0 || !strings.Contains(r[0].Err.Error(), why) {
+		l.t.Errorf("the gateway did not refuse because %s:\n%s", why, l.story())
+	}
+}
+
+// keeping is a client with a state directory.
+func (l *lab) keeping(name string) Config {
+	cfg := l.client(name)
+	cfg.StateDir, cfg.MachineID = filepath.Join(l.t.TempDir(), name), l.gw.MachineID
+	return cfg
+}
+
+// tickets are the files of a client's jar that hold one.
+func (l *lab) tickets(cfg Config) []string {
+	l.t.Helper()
+	files, err := filepath.Glob(filepath.Join(cfg.StateDir, "jar", "*.ticket"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return files
+}
+
+// sent is how many datagrams the gateway has sent.
+func (l *lab) sent() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range l.wire {
+		if strings.HasPrefix(m, "<-") {
+			n++
+		}
+	}
+	return n
 }
 
 func (l *lab) story() string {

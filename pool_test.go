@@ -1,0 +1,88 @@
+package blackswan
+
+import (
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+)
+
+func TestPoolBounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pool{workers: 2, room: 3}
+		release := make(chan struct{})
+		var mu sync.Mutex
+		var order []int
+		job := func(i int) func() {
+			return func() {
+				<-release
+				mu.Lock()
+				order = append(order, i)
+				mu.Unlock()
+			}
+		}
+		for i := range 5 {
+			if !p.do(job(i)) {
+				t.Fatalf("job %d was refused", i)
+			}
+		}
+		if p.do(job(5)) {
+			t.Error("a job beyond the room was taken")
+		}
+		for range 5 {
+			release <- struct{}{}
+		}
+		synctest.Wait()
+		if slices.Sort(order); !slices.Equal(order, []int{0, 1, 2, 3, 4}) {
+			t.Errorf("done: %v", order)
+		}
+		if p.working != 0 || len(p.waiting) != 0 {
+			t.Errorf("%d workers stay and %d jobs wait", p.working, len(p.waiting))
+		}
+		go func() { release <- struct{}{} }()
+		if !p.do(job(6)) {
+			t.Error("an empty pool refused a job")
+		}
+		synctest.Wait()
+	})
+}
+
+// TestPoolKeepsOrder: with one worker, who came first is served first; the
+// queue does not grow for ever.
+func TestPoolKeepsOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pool{workers: 1, room: 4}
+		step := make(chan int)
+		next := 0
+		give := func() {
+			i := next
+			next++
+			if !p.do(func() { step <- i }) {
+				t.Fatalf("job %d was refused", i)
+			}
+		}
+		for range 4 {
+			give()
+		}
+		for i := range 1000 { // never empty
+			if got := <-step; got != i {
+				t.Fatalf("job %d came in place of %d", got, i)
+			}
+			synctest.Wait()
+			give()
+		}
+		if c := cap(p.waiting); c > 64 {
+			t.Errorf("the queue of 4 has grown to %d", c)
+		}
+		for range 4 {
+			<-step
+		}
+	})
+}
+
+func TestPoolOfTheProcess(t *testing.T) {
+	if questions.workers != runtime.NumCPU() || questions.room == 0 {
+		t.Errorf("%d workers and room for %d on %d CPUs", questions.workers, questions.room, runtime.NumCPU())
+	}
+}
