@@ -51,16 +51,6 @@ var hashes = []hashRow{
 	{auth.HashSHA512, crypto.SHA512, asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 3}, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 13}, asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 4}},
 }
 
-// announced returns the number of the scheme's hash in SIGNATURE_HASH_ALGORITHMS.
-func (s scheme) announced() uint16 {
-	for _, h := range hashes {
-		if h.hash == s.hash {
-			return h.id
-		}
-	}
-	return auth.HashIdentity
-}
-
 type pssParameters struct {
 	Hash    pkix.AlgorithmIdentifier `asn1:"explicit,tag:0"`
 	MGF     pkix.AlgorithmIdentifier `asn1:"explicit,tag:1"`

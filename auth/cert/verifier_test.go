@@ -94,6 +94,11 @@ func TestRefusedChains(t *testing.T) {
 				c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
 			}), newKey("P-256"), top)}
 		}},
+		"leaf too large": {auth.ErrCertificate, func() []*issuer {
+			return []*issuer{issue(t, leafTemplate(func(c *x509.Certificate) {
+				c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Value: make([]byte, auth.MaxCert)}}
+			}), newKey("P-256"), top)}
+		}},
 		"serial number too long": {auth.ErrCertificate, func() []*issuer {
 			return []*issuer{issue(t, leafTemplate(func(c *x509.Certificate) { c.SerialNumber = new(big.Int).Lsh(big.NewInt(1), 168) }), newKey("P-256"), top)}
 		}},
