@@ -319,7 +319,7 @@ func (e *Endpoint) ask(sa *SA, q Question) {
 
 // Deadline is when Advance must be called at the latest.
 func (e *Endpoint) Deadline() (time.Time, bool) {
-	if e.first.waiting() || e.call.due(e.now) {
+	if e.served() || e.call.due(e.now) {
 		return e.time(e.now), true
 	}
 	at := sooner(e.call.next(), e.wake)

@@ -235,12 +235,13 @@ func (e *Endpoint) enqueue(p Packet, proved bool) {
 	}
 }
 
+// served reports whether a queue has something that may be served now. While
+// all workers are busy nothing is due: an answer is what goes on.
+func (e *Endpoint) served() bool { return e.first.waiting() && e.admit.open(e.counts.questions) }
+
 // serveQueues serves class 3 and 4 two to one; an idle share passes down.
 func (e *Endpoint) serveQueues(n int) {
-	for ; n > 0 && e.first.waiting(); n-- {
-		if !e.admit.open(e.counts.questions) {
-			return
-		}
+	for ; n > 0 && e.served(); n-- {
 		first, second := &e.first.proved, &e.first.strange
 		if e.first.turn = (e.first.turn + 1) % 3; e.first.turn == 0 {
 			first, second = second, first

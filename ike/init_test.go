@@ -329,3 +329,29 @@ func TestRFC7296_2_1_RepeatedRequest(t *testing.T) {
 		t.Fatal("answers differ")
 	}
 }
+
+// While all workers are busy, time has nothing to do: a shard that was due all
+// the same would turn in circles until the first answer.
+func TestRuleE7_BusyWorkersAreNotDue(t *testing.T) {
+	w := newWorld(t, "busy")
+	w.gw.cfg.Limits.Questions = 1
+	w.start(w.gw)
+	var asked []Question
+	w.gw.hook = func(q *Question) { asked = append(asked, *q); q.Kind = 0 } // nobody answers
+	conn := *w.cl.conn
+	w.connect()
+	w.cl.e.Command(w.now, Command{Kind: CommandConnect, Conn: &conn, Local: w.cl.addr, Remote: w.gw.addr})
+	w.drain(w.cl)
+	w.deliver()
+	if len(asked) != 1 || !w.gw.e.first.waiting() {
+		t.Fatalf("%d questions, waiting %v", len(asked), w.gw.e.first.waiting())
+	}
+	if at, ok := w.gw.e.Deadline(); ok && !at.After(w.now) {
+		t.Error("due while all workers are busy")
+	}
+	w.gw.hook = nil
+	w.reply(w.gw, &asked[0])
+	if at, ok := w.gw.e.Deadline(); !ok || at.After(w.now) {
+		t.Error("not due after the answer")
+	}
+}
