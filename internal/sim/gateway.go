@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -47,6 +48,7 @@ func newGateway(w *World) *Gateway {
 	g.cfg.Tokens, g.cfg.RollCall, g.cfg.KeyLog = !w.options.NoTokens, roll, true
 	g.cfg.IKEPort, g.cfg.NATPort = 500, 4500
 	g.cfg.Limits, g.cfg.Timers = ike.DefaultLimits(), timers()
+	g.cfg.Limits.Questions = cmp.Or(w.options.Workers, g.cfg.Limits.Questions)
 	return g
 }
 

@@ -14,43 +14,12 @@ var (
 	long = flag.Int("long", 1, "how many times as many seeds")
 )
 
-// scenario is a story about a world. It lets time pass and breaks things; what
-// may never happen is watched meanwhile, and afterwards all must be at rest.
-type scenario struct {
-	name    string
-	seeds   int
-	options Options
-	full    bool // a full handshake more than one for each client is no fault
-	tell    func(w *World)
-	judge   func(t *testing.T, w *World)
-}
+func TestCrashes(t *testing.T) { play(t, crashes) }
+func TestCrowds(t *testing.T)  { play(t, crowds) }
+func TestOutages(t *testing.T) { play(t, outages) }
+func TestThefts(t *testing.T)  { play(t, thefts) }
 
-// rough is a path that nobody would like to have.
-var rough = Network{Loss: 0.05, Double: 0.05, Late: 0.1, Delay: 20 * time.Millisecond}
-
-func up(w *World) {
-	w.Connect(5 * time.Second)
-	w.Run(30 * time.Second)
-}
-
-var scenarios = []scenario{
-	{name: "nothing happens", seeds: 2, options: Options{Shards: 3, Hosts: 4, Tunnels: 3},
-		tell: func(w *World) { up(w); w.Run(5 * time.Minute) },
-		judge: func(t *testing.T, w *World) {
-			if w.Resumes() != 0 || w.Tokens() != 0 {
-				t.Errorf("%d resumes, %d tokens", w.Resumes(), w.Tokens())
-			}
-		}},
-	{name: "a crash", seeds: 4, options: Options{Shards: 3, Hosts: 4, Tunnels: 3},
-		tell: func(w *World) { up(w); w.Gateway.Crash(time.Second); w.Run(10 * time.Second) },
-		judge: func(t *testing.T, w *World) {
-			if n := w.Detected(ike.ByRollCall); n != len(w.Clients) || w.Resumes() != n {
-				t.Errorf("%d of %d learned by the roll call, %d resumes", n, len(w.Clients), w.Resumes())
-			}
-		}},
-}
-
-func TestScenarios(t *testing.T) {
+func play(t *testing.T, scenarios []scenario) {
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
@@ -83,6 +52,9 @@ func (s *scenario) play(t *testing.T, seed uint64) {
 	if err != nil {
 		t.Errorf("%v", err)
 	}
+	t.Logf("seed %d: %d clients, %d full, %d resumes, %d fallbacks; roll_call %d, qcd_reply %d, esp_reply %d, timeout %d; %d tokens",
+		seed, len(w.Clients), w.Fulls(), w.Resumes(), w.Fallbacks(), w.Detected(ike.ByRollCall), w.Detected(ike.ByQCDReply),
+		w.Detected(ike.ByESPReply), w.Detected(ike.ByTimeout), w.Tokens())
 	if t.Failed() {
 		t.Logf("replay: go test ./internal/sim -run '%s' -seed %d", t.Name(), seed)
 	}

@@ -26,6 +26,7 @@ type Options struct {
 	NAT     bool    // every other host is behind a NAT of its own
 	Cheap   bool    // key agreement without curves: all pairs are one pair
 	Network Network // at the beginning
+	Workers int     // key agreements that the gateway's shards admit at once; 0: as the program
 
 	NoTokens   bool          // nobody makes or shows QCD tokens
 	NoRollCall bool          // no table is written

@@ -1,0 +1,294 @@
+package sim
+
+import (
+	"testing"
+	"time"
+
+	"blackswan/ike"
+	"blackswan/wire"
+)
+
+// scenario is a story about a world. It lets time pass and breaks things; what
+// may never happen is watched meanwhile, and afterwards all must be at rest.
+type scenario struct {
+	name    string
+	seeds   int
+	options Options
+	full    bool // more full handshakes than one for each client are no fault
+	tell    func(w *World)
+	judge   func(t *testing.T, w *World)
+}
+
+// rough is a path that nobody would like to have.
+var rough = Network{Loss: 0.05, Double: 0.05, Late: 0.1, Delay: 20 * time.Millisecond}
+
+var (
+	small = Options{Shards: 3, Hosts: 4, Tunnels: 3, NAT: true}
+	harsh = Options{Shards: 3, Hosts: 4, Tunnels: 3, NAT: true, Network: rough}
+)
+
+func (o Options) with(change func(*Options)) Options { change(&o); return o }
+
+// up brings everybody up and lets all tickets reach the disks.
+func up(w *World) {
+	w.Connect(5 * time.Second)
+	w.Run(time.Minute)
+}
+
+// crash is a crash with everybody up, and time to come back.
+func crash(w *World) {
+	up(w)
+	w.Gateway.Crash(time.Second)
+	w.Run(time.Minute)
+}
+
+// all wants n to be the number of clients.
+func all(t *testing.T, w *World, what string, n int) {
+	t.Helper()
+	if n != len(w.Clients) {
+		t.Errorf("%s: %d of %d clients", what, n, len(w.Clients))
+	}
+}
+
+func none(t *testing.T, what string, n int) {
+	t.Helper()
+	if n != 0 {
+		t.Errorf("%s: %d", what, n)
+	}
+}
+
+// deaf loses what gateway sends in clear as a roll call.
+func deaf(toGateway bool, p ike.Packet) bool {
+	h, _ := wire.ParseHeader(p.Data)
+	return !toGateway && h.Exchange == wire.ExchangeInformational && h.NextPayload == wire.PayloadNotify && h.Response() && h.MessageID == 0
+}
+
+var crashes = []scenario{
+	{name: "nothing happens", seeds: 2, options: small,
+		tell: func(w *World) { up(w); w.Run(10 * time.Minute) },
+		judge: func(t *testing.T, w *World) {
+			none(t, "resumes", w.Resumes())
+			none(t, "tokens", w.Tokens())
+		}},
+	{name: "nothing happens on a rough road", seeds: 4, options: harsh,
+		tell:  func(w *World) { up(w); w.Run(10 * time.Minute) },
+		judge: func(t *testing.T, w *World) { none(t, "tokens", w.Tokens()) }},
+	{name: "crash", seeds: 4, options: small, tell: crash,
+		judge: func(t *testing.T, w *World) {
+			all(t, w, "by roll call", w.Detected(ike.ByRollCall))
+			all(t, w, "resumed", w.Resumes())
+		}},
+	{name: "crash on a rough road", seeds: 10, options: harsh, tell: crash},
+	{name: "crash, no roll call", seeds: 4, options: small.with(func(o *Options) { o.NoRollCall = true }), tell: crash,
+		judge: func(t *testing.T, w *World) { all(t, w, "by a token to a check", w.Detected(ike.ByQCDReply)) }},
+	{name: "crash, no tokens", seeds: 4, options: small.with(func(o *Options) { o.NoTokens = true }), tell: crash,
+		judge: func(t *testing.T, w *World) {
+			all(t, w, "by silence", w.Detected(ike.ByTimeout))
+			none(t, "tokens", w.Tokens())
+		}},
+	{name: "crash under traffic", seeds: 4, options: small.with(func(o *Options) { o.Traffic = time.Second; o.Network.Lose = deaf }), tell: crash,
+		judge: func(t *testing.T, w *World) {
+			if w.Detected(ike.ByESPReply) == 0 {
+				t.Error("no client learned of the crash by its own ESP")
+			}
+		}},
+	{name: "two crashes within a minute", seeds: 8, options: harsh, tell: func(w *World) {
+		up(w)
+		w.Gateway.Crash(time.Second)
+		w.Run(w.within(20 * time.Second))
+		w.Gateway.Crash(time.Second)
+		w.Run(time.Minute)
+	}},
+	{name: "crash while the roll is called", seeds: 8, options: harsh, tell: func(w *World) {
+		up(w)
+		w.Gateway.Crash(time.Second)
+		w.Run(time.Second)
+		w.Gateway.CrashWithin(1+w.Dice().IntN(8), time.Second)
+		w.Run(time.Minute)
+	}},
+	{name: "killed between two outputs", seeds: 8, options: harsh, tell: func(w *World) {
+		w.Connect(5 * time.Second)
+		for range 12 {
+			w.Gateway.CrashWithin(1+w.Dice().IntN(60), time.Second)
+			w.Run(w.within(40 * time.Second))
+		}
+		w.Run(time.Minute)
+	}, full: true}, // who has no ticket yet has nothing to resume with
+	{name: "everybody is killed", seeds: 6, options: harsh, tell: func(w *World) {
+		up(w)
+		w.Gateway.Crash(2 * time.Second)
+		for _, h := range w.Hosts {
+			h.Crash(w.within(4 * time.Second))
+		}
+		w.Run(time.Minute)
+	}},
+	{name: "other number of shards", seeds: 6, options: harsh, tell: func(w *World) {
+		up(w)
+		for _, n := range []int{5, 1, 4} {
+			w.Gateway.Resize(n)
+			w.Gateway.Crash(time.Second)
+			w.Run(2 * time.Minute)
+		}
+	}},
+}
+
+var crowds = []scenario{
+	{name: "more handshakes than workers", seeds: 2, options: Options{Shards: 2, Hosts: 4, Tunnels: 50, Cheap: true, Network: rough, Workers: 2}, full: true, tell: func(w *World) {
+		w.Connect(time.Millisecond)
+		w.Run(time.Minute)
+		w.Gateway.NewKeys()
+		w.Gateway.Crash(time.Second)
+		w.Run(time.Minute)
+	}, judge: func(t *testing.T, w *World) { none(t, "resumes", w.Resumes()) }},
+}
+
+var outages = []scenario{
+	{name: "away for a minute", seeds: 4, options: harsh, tell: func(w *World) {
+		up(w)
+		w.Gateway.Crash(time.Minute)
+		w.Run(5 * time.Minute)
+	}},
+	{name: "away for an hour", seeds: 2, options: harsh, full: true, tell: func(w *World) {
+		up(w)
+		w.Gateway.Crash(time.Hour)
+		w.Run(70 * time.Minute)
+	}},
+	{name: "cut for five minutes", seeds: 4, options: harsh, tell: func(w *World) {
+		up(w)
+		w.Network.Cut = true
+		w.Run(5 * time.Minute)
+	}},
+	{name: "cut, and a crash meanwhile", seeds: 4, options: harsh, tell: func(w *World) {
+		up(w)
+		w.Network.Cut = true
+		w.Run(w.within(3 * time.Minute))
+		w.Gateway.Crash(time.Second)
+		w.Run(2 * time.Minute)
+	}},
+	{name: "NATs forget", seeds: 6, options: harsh.with(func(o *Options) { o.Traffic = 3 * time.Second }), tell: func(w *World) {
+		up(w)
+		for range 4 {
+			for _, h := range w.Hosts {
+				h.Rebind()
+			}
+			w.Run(w.within(time.Minute))
+			w.Gateway.Crash(time.Second)
+			w.Run(2 * time.Minute)
+		}
+	}},
+	{name: "laptops sleep", seeds: 4, options: harsh, tell: func(w *World) {
+		up(w)
+		for _, h := range w.Hosts {
+			h.Sleep(10*time.Minute + w.within(50*time.Minute))
+		}
+		w.Run(15 * time.Minute)
+		w.Gateway.Crash(time.Second)
+		w.Run(50 * time.Minute)
+	}},
+	{name: "clock went back", seeds: 4, options: harsh, tell: func(w *World) {
+		up(w)
+		w.Gateway.Skew(-2 * time.Hour)
+		w.Gateway.Crash(time.Second)
+		w.Run(2 * time.Minute)
+	}},
+	{name: "clock leapt", seeds: 4, options: harsh, full: true, tell: func(w *World) { // over every ticket's life
+		up(w)
+		w.Gateway.Skew(400 * 24 * time.Hour)
+		w.Gateway.Crash(time.Second)
+		w.Run(2 * time.Minute)
+	}},
+}
+
+var thefts = []scenario{
+	{name: "clients start again", seeds: 6, options: harsh, tell: func(w *World) {
+		up(w)
+		for range 3 {
+			for _, h := range w.Hosts {
+				h.Crash(w.within(10 * time.Second))
+			}
+			w.Run(time.Minute)
+		}
+	}},
+	{name: "clients start again with nothing", seeds: 4, options: harsh, full: true, tell: func(w *World) {
+		up(w)
+		for _, h := range w.Hosts {
+			h.LoseJar()
+			h.Crash(w.within(10 * time.Second))
+		}
+		w.Run(2 * time.Minute)
+	}, judge: func(t *testing.T, w *World) {
+		if w.Fulls() < 2*len(w.Clients) {
+			t.Errorf("%d full handshakes of %d clients", w.Fulls(), len(w.Clients))
+		}
+	}},
+	{name: "old jars", seeds: 6, options: harsh, full: true, tell: func(w *World) { // a spent ticket is shown again
+		up(w)
+		var restore []func()
+		for _, h := range w.Hosts {
+			restore = append(restore, h.Jar())
+		}
+		for range 2 {
+			w.Gateway.Crash(time.Second)
+			w.Run(2 * time.Minute)
+		}
+		for i, h := range w.Hosts {
+			h.Crash(time.Second)
+			restore[i]()
+		}
+		w.Run(2 * time.Minute)
+	}},
+	{name: "deleted SAs", seeds: 6, options: harsh, full: true, tell: func(w *World) {
+		up(w)
+		var restore []func()
+		for _, h := range w.Hosts {
+			restore = append(restore, h.Jar())
+		}
+		for i, c := range w.Clients {
+			if i%2 == 0 {
+				c.Close()
+			} else {
+				w.Gateway.Delete(c)
+			}
+		}
+		w.Run(w.within(100 * time.Millisecond))
+		w.Gateway.Crash(time.Second)
+		for i, h := range w.Hosts {
+			h.Crash(time.Second)
+			w.Run(time.Millisecond)
+			restore[i]()
+		}
+		w.Connect(time.Second)
+		w.Run(2 * time.Minute)
+	}},
+	{name: "keys are lost", seeds: 3, options: harsh, full: true, tell: func(w *World) {
+		up(w)
+		w.Gateway.NewKeys()
+		w.Gateway.Crash(time.Second)
+		w.Run(5 * time.Minute)
+	}, judge: func(t *testing.T, w *World) {
+		none(t, "resumes", w.Resumes())
+		none(t, "tokens", w.Tokens())
+	}},
+	{name: "state older than the network remembers", seeds: 4, options: harsh, tell: func(w *World) {
+		w.Run(time.Second)
+		restore := w.Gateway.Backup()
+		for range 3 {
+			w.Gateway.Crash(time.Second)
+			w.Run(2 * time.Second)
+		}
+		up(w) // SPIs of an epoch that the backup has not reached
+		w.Gateway.Crash(time.Second)
+		restore()
+		w.Run(2 * time.Minute)
+	}, judge: func(t *testing.T, w *World) {
+		none(t, "tokens", w.Tokens())
+		all(t, w, "by silence", w.Detected(ike.ByTimeout))
+	}},
+	{name: "forgers", seeds: 8, options: harsh.with(func(o *Options) { o.Network.Forge = 0.2 }), full: true, tell: func(w *World) {
+		up(w)
+		for range 4 {
+			w.Gateway.Crash(time.Second)
+			w.Run(2 * time.Minute)
+		}
+	}},
+}

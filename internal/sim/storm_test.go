@@ -1,0 +1,46 @@
+package sim
+
+import (
+	"testing"
+	"time"
+
+	"blackswan/ike"
+)
+
+// TestStorm is the day that the program is built for: a thousand clients, a
+// crash on a rough road, a second one when about half of them are back, and
+// everybody comes back without a password.
+func TestStorm(t *testing.T) {
+	t.Parallel()
+	o := Options{Seed: max(*seed, 1), Shards: 4, Hosts: 10, Tunnels: 100, NAT: true, Cheap: true, Network: rough}
+	w := New(o)
+	w.Connect(20 * time.Second)
+	w.Run(50 * time.Second)
+	w.Gateway.Crash(time.Second)
+	for w.Err() == nil && w.Resumes() < len(w.Clients)/2 {
+		w.Run(10 * time.Millisecond)
+	}
+	w.Gateway.Crash(time.Second)
+	if err := w.Rest(5 * time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if w.Fulls() != len(w.Clients) || w.Fallbacks() != 0 || w.Resumes() < 3*len(w.Clients)/2 {
+		t.Errorf("%d clients: %d full handshakes, %d fallbacks, %d resumes", len(w.Clients), w.Fulls(), w.Fallbacks(), w.Resumes())
+	}
+	if n := w.Detected(ike.ByTimeout); n > 0 {
+		t.Errorf("%d clients learned by silence alone", n)
+	}
+}
+
+// The same seed tells the same story, or a fault could not be looked into.
+func TestSeedReplays(t *testing.T) {
+	t.Parallel()
+	story := func() (n [6]int) {
+		w := New(harsh.with(func(o *Options) { o.Seed, o.Network.Forge = 7, 0.1 }))
+		crash(w)
+		return [6]int{w.Fulls(), w.Resumes(), w.Tokens(), w.Detected(ike.ByRollCall), int(w.order), int(w.Dice().Uint32())}
+	}
+	if a, b := story(), story(); a != b {
+		t.Errorf("%v, then %v", a, b)
+	}
+}
