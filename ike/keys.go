@@ -19,7 +19,6 @@ type scratch struct {
 	keymat    [2 * (36 + 64)]byte
 	token     [32]byte
 	name      []byte
-	vendor    []byte
 }
 
 // prf is the pseudorandom function of s, with its scratch.

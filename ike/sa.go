@@ -112,7 +112,6 @@ type half struct {
 	ni, nr     []byte
 	msg1       []byte // IKE_SA_INIT or, initiator, any first request: AUTH covers it
 	pair       *suite.KeyPair
-	public     []byte // the peer's
 	group      wire.TransformID
 	question   uint64
 	hashes     []uint16
