@@ -27,6 +27,7 @@ type tunnel struct {
 	mapped  bool // that path is to be tried first
 	silent  int  // resumes in a row whose IKE_AUTH met silence
 	unheard int  // resumes in a row whose RESUME met silence: the gateway is away
+	found   bool // somebody answered an IKE_SA_INIT while RESUME met silence
 	tries   int  // full handshakes in a row (rule E7)
 	full    bool // the next attempt is a full handshake
 	at      int64
@@ -35,7 +36,9 @@ type tunnel struct {
 
 // maxSilent resumes without an answer to IKE_AUTH: a full handshake (rule E6).
 // So many without any answer: one IKE_SA_INIT in between, in case the gateway
-// does not know RESUME any more; if that is not answered either, resumes again.
+// does not know RESUME any more. If that is answered, the gateway may have come
+// back just then: one more resume, and only if that meets silence too the next
+// IKE_SA_INIT is meant. If it is not answered either, resumes again.
 const maxSilent = 3
 
 // Command takes an order of the owner.
@@ -293,6 +296,13 @@ func (e *Endpoint) initAccepted(sa *SA, p Packet, h wire.Header) {
 		e.drop(DropMalformed)
 		return
 	}
+	if sa.tun.probing() {
+		if !sa.tun.found {
+			e.answered(sa)
+			return
+		}
+		e.event(nil, Event{Kind: EventFallback, Connection: sa.conn})
+	}
 	sa.suite, sa.spi.R = s, h.SPIr
 	e.learnFirst(sa)
 	hf.nr = append(hf.nr[:0], nr...)
@@ -303,6 +313,14 @@ func (e *Endpoint) initAccepted(sa *SA, p Packet, h wire.Header) {
 		e.float(sa)
 	}
 	e.ask(sa, Question{Kind: AskAgree, Pair: hf.pair, Group: hf.group, Public: append([]byte(nil), ke.Data...)})
+}
+
+// answered ends a probe: somebody is there, so the ticket is shown once more.
+func (e *Endpoint) answered(sa *SA) {
+	t := sa.tun
+	e.discard(sa)
+	t.found, t.unheard, t.silent = true, 0, 0
+	e.attempt(t)
 }
 
 // float moves to UDP encapsulation's port (RFC 7296 2.23).
@@ -328,10 +346,12 @@ func (e *Endpoint) failed(sa *SA, err error) {
 		e.crowd(t)
 	case resume:
 		t.mapped = false
-		t.unheard++
+		if t.unheard++; t.found {
+			t.unheard = maxSilent
+		}
 		e.attempt(t)
 	case len(t.ticket) > 0 && !t.full: // the gateway is away, not unwilling
-		t.unheard, t.silent = 0, 0
+		t.unheard, t.silent, t.found = 0, 0, false
 		e.attempt(t)
 	default:
 		e.crowd(t)
@@ -377,6 +397,6 @@ func (e *Endpoint) closeTunnel(conn *Connection) {
 
 // lost begins anew after an established SA of t ended without a DELETE.
 func (e *Endpoint) lost(t *tunnel, by By) {
-	t.sa, t.by, t.silent, t.unheard, t.tries, t.full = 0, by, 0, 0, 0, false
+	t.sa, t.by, t.silent, t.unheard, t.found, t.tries, t.full = 0, by, 0, 0, false, 0, false
 	e.attempt(t)
 }

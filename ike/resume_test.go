@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"blackswan/wire"
 )
 
 func TestConnectPSK(t *testing.T) {
@@ -49,5 +51,26 @@ func TestCrashRollCallResume(t *testing.T) {
 	w.run(40 * time.Second)
 	if w.gw.count(EventConfirmed) != 1 {
 		t.Fatal("not confirmed\n" + w.text())
+	}
+}
+
+// A gateway that comes back just when the client probes with IKE_SA_INIT is
+// shown the ticket all the same: only one that answers IKE_SA_INIT and twice
+// not RESUME gets a full handshake (rule E6).
+func TestRuleE6_ProbeIsNoFallback(t *testing.T) {
+	for _, mute := range []bool{false, true} {
+		w := newWorld(t, "probe")
+		w.connect()
+		w.crash(w.gw)
+		back := false
+		w.lose = func(from *node, p Packet) bool {
+			back = back || p.Data[18] == byte(wire.ExchangeIKESAInit)
+			return !back || mute && p.Data[18] == byte(wire.ExchangeSessionResume)
+		}
+		w.run(10 * time.Minute)
+		g, _ := w.one()
+		if g.resumed == mute || w.cl.count(EventFallback) != map[bool]int{true: 1}[mute] {
+			t.Errorf("mute %v: resumed %v, %d fallbacks\n%s", mute, g.resumed, w.cl.count(EventFallback), w.text())
+		}
 	}
 }
