@@ -148,7 +148,7 @@ var outages = []scenario{
 		w.Gateway.Crash(time.Minute)
 		w.Run(5 * time.Minute)
 	}},
-	{name: "away for an hour", seeds: 2, options: harsh, full: true, tell: func(w *World) {
+	{name: "away for an hour", seeds: 2, options: harsh, tell: func(w *World) {
 		up(w)
 		w.Gateway.Crash(time.Hour)
 		w.Run(70 * time.Minute)
