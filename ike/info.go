@@ -46,7 +46,7 @@ func (e *Endpoint) request(sa *SA, kind requestKind) {
 	}
 	id, ok := sa.sent.Open()
 	if !ok { // Message IDs are used up: RFC 7296 2.2
-		e.down(sa, "message ids used up", true)
+		e.ended(sa, "message ids used up", true)
 		return
 	}
 	w := e.compose(sa, wire.ExchangeInformational, false, id)
@@ -95,19 +95,21 @@ func (e *Endpoint) response(sa *SA, p Packet, h wire.Header) {
 	kind := c.open.kind
 	c.open = exchange{}
 	sa.sent.Close()
-	if err := e.msg.sort(informational, first, plain); err != nil {
-		e.drop(DropMalformed)
-		return
+	err := e.msg.sort(informational, first, plain)
+	if err != nil {
+		e.drop(DropMalformed) // answered it is all the same
 	}
-	switch kind {
-	case requestDelete:
-		e.down(sa, "deleted by us", false)
+	switch {
+	case kind == requestDelete:
+		e.ended(sa, "deleted by us", false)
 		return
-	case requestTicket:
-		if e.msg.has(wire.NotifyTicketACK) { // again not now: not faster than rule D9 grants
-			sa.renewAt = e.now + 10e9
-			break
-		}
+	case e.msg.has(wire.NotifyInvalidSyntax): // fatal in both peers: RFC 7296 2.21.3
+		e.ended(sa, "the peer could not read us", true)
+		return
+	case kind != requestTicket || err != nil || sa.state != stateEstablished:
+	case e.msg.has(wire.NotifyTicketACK): // again not now: not faster than rule D9 grants
+		sa.renewAt = e.now + 10e9
+	default:
 		e.takeTicket(sa)
 	}
 	e.nextRequest(sa)
@@ -133,7 +135,11 @@ func (e *Endpoint) request37(sa *SA, h wire.Header, first wire.PayloadType, plai
 	err := e.msg.sort(r, first, plain)
 	switch {
 	case err != nil:
-		e.respondNotify(sa, h, syntaxNotify(err, &e.msg))
+		n := syntaxNotify(err, &e.msg)
+		e.respondNotify(sa, h, n)
+		if n.Type == wire.NotifyInvalidSyntax { // fatal in both peers: RFC 7296 2.21.3
+			e.ended(sa, "the peer cannot be read", true)
+		}
 	case h.Exchange == wire.ExchangeCreateChildSA:
 		// Neither kind of rekey is made yet: say so, and keep what there is.
 		e.respondNotify(sa, h, wire.Notify{Type: wire.NotifyNoAdditionalSAs})
@@ -158,7 +164,7 @@ func (e *Endpoint) informed(sa *SA, h wire.Header) {
 		return
 	}
 	if n, ok := m.failure(); ok && n == wire.NotifyAuthenticationFailed { // RFC 7296 2.21.2
-		e.down(sa, "the peer refused us", true)
+		e.ended(sa, "the peer refused us", true)
 		return
 	}
 	e.takeTokens(sa) //rfc:6290-4.4-2
@@ -183,16 +189,11 @@ func (e *Endpoint) deleted(sa *SA, h wire.Header) bool {
 		if !sa.Client {
 			e.raise(sa, ticket.Revoked, true) //rfc:5723-9.8-1
 		}
-		t := sa.tun
-		if t != nil {
-			e.forgetTicket(t) //rfc:5723-6.2-1
+		if sa.tun != nil {
+			e.forgetTicket(sa.tun) //rfc:5723-6.2-1
 		}
 		e.sendSA(sa, msg)
-		e.down(sa, "deleted by the peer", false)
-		if t != nil {
-			t.sa = 0
-			e.crowd(t)
-		}
+		e.ended(sa, "deleted by the peer", false)
 		return true
 	}
 	return false
@@ -241,7 +242,7 @@ func (e *Endpoint) respond(sa *SA, msgs []byte) {
 // deleteSA says DELETE; the SA ends when it is answered, or when nobody does.
 func (e *Endpoint) deleteSA(sa *SA) {
 	if sa.state != stateEstablished {
-		e.discard(sa)
+		e.ended(sa, "", false)
 		return
 	}
 	if !sa.Client {
@@ -249,6 +250,9 @@ func (e *Endpoint) deleteSA(sa *SA) {
 	}
 	if sa.tun != nil {
 		e.forgetTicket(sa.tun) //rfc:5723-6.2-1
+	}
+	if sa.cold != nil {
+		sa.cold.waiting = nil // nothing of it is worth a message now
 	}
 	e.request(sa, requestDelete)
 	sa.state = stateDeleting

@@ -107,7 +107,7 @@ func (e *Endpoint) unanswered(sa *SA) {
 	case sa.half != nil:
 		e.failed(sa, errTimeout)
 	case sa.state == stateDeleting:
-		e.down(sa, "deleted by us, unanswered", true)
+		e.ended(sa, "deleted by us, unanswered", true)
 	default:
 		e.event(sa, Event{Kind: EventDetected, By: ByTimeout})
 		e.down(sa, "the peer does not answer", true)
@@ -224,6 +224,17 @@ func (e *Endpoint) down(sa *SA, why string, silent bool) {
 	e.forgetPeer(sa)
 	e.counts.established--
 	e.release(sa)
+}
+
+// ended takes sa down although its connection stays: one that we keep up
+// begins anew, but not at once.
+func (e *Endpoint) ended(sa *SA, why string, silent bool) {
+	t := sa.tun
+	e.down(sa, why, silent)
+	if t != nil {
+		t.sa = 0
+		e.crowd(t)
+	}
 }
 
 // release frees the slot and wipes the keys.

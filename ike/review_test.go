@@ -1,0 +1,235 @@
+package ike
+
+import (
+	"testing"
+	"time"
+
+	"blackswan/wire"
+)
+
+// hold makes a node's request of that kind without delivering it.
+func (w *world) hold(n *node, sa *SA, kind requestKind) {
+	n.e.at(w.now)
+	n.e.request(sa, kind)
+	w.drain(n)
+}
+
+// craft is a protected message of n's under sa, made by add.
+func (w *world) craft(n *node, sa *SA, x wire.ExchangeType, response bool, id uint32, add func(m *wire.Writer)) Packet {
+	n.e.at(w.now)
+	m := n.e.compose(sa, x, response, id)
+	add(m)
+	data := append([]byte(nil), n.e.protect(sa, 0)...)
+	return Packet{Local: sa.remote.addrPort(), Remote: sa.local.addrPort(), Marker: sa.marker, Data: data}
+}
+
+func (w *world) give(n *node, p Packet) {
+	p.Data = append([]byte(nil), p.Data...)
+	n.e.Packet(w.now, p)
+	w.drain(n)
+}
+
+// A DELETE that waits behind other requests still ends the SA.
+func TestRFC7296_2_3_DeleteBehindWaitingRequests(t *testing.T) {
+	w := newWorld(t, "delete waits")
+	w.connect()
+	g, _ := w.one()
+	w.hold(w.gw, g, requestEmpty)
+	w.hold(w.gw, g, requestToken)
+	w.gw.e.Command(w.now, Command{Kind: CommandDelete, SA: g.handle()})
+	w.drain(w.gw)
+	w.run(time.Second)
+	if w.gw.e.bySPI(g.ours()) != nil || w.cl.count(EventDown) != 1 {
+		t.Fatal("the SA was not deleted\n" + w.text() + w.dump())
+	}
+}
+
+// A response that cannot be parsed leaves neither a DELETE nor what waits
+// behind it undone (RFC 7296 2.21: clean up the state).
+func TestRFC7296_2_21_MalformedResponse(t *testing.T) {
+	for _, kind := range []requestKind{requestEmpty, requestDelete} {
+		w := newWorld(t, "malformed response")
+		w.connect()
+		g, c := w.one()
+		w.lose = func(*node, Packet) bool { return true }
+		if kind == requestDelete {
+			w.gw.e.Command(w.now, Command{Kind: CommandDelete, SA: g.handle()})
+			w.drain(w.gw)
+		} else {
+			w.hold(w.gw, g, kind)
+			w.hold(w.gw, g, requestToken)
+		}
+		w.lose = nil
+		p := w.craft(w.cl, c, wire.ExchangeInformational, true, 0, func(m *wire.Writer) { m.Raw(wire.PayloadKE, make([]byte, 8)) })
+		w.give(w.gw, p)
+		w.run(3 * time.Minute)
+		if x := w.gw.e.bySPI(g.ours()); kind == requestDelete && x != nil {
+			t.Error("a DELETE answered with nonsense never ends")
+		} else if kind == requestEmpty && x != nil && x.cold != nil {
+			t.Error("what waits is never sent")
+		}
+	}
+}
+
+// Whatever ends a client's SA, its connection is up again.
+func TestClientIsNeverStuck(t *testing.T) {
+	for name, end := range map[string]func(w *world, g, c *SA){
+		"AUTHENTICATION_FAILED": func(w *world, g, c *SA) {
+			w.give(w.cl, w.craft(w.gw, g, wire.ExchangeInformational, false, 0, func(m *wire.Writer) {
+				m.Notify(wire.Notify{Type: wire.NotifyAuthenticationFailed})
+			}))
+		},
+		"CommandDelete": func(w *world, g, c *SA) {
+			w.cl.e.Command(w.now, Command{Kind: CommandDelete, SA: c.handle()})
+			w.drain(w.cl)
+		},
+		"CommandDelete, unanswered": func(w *world, g, c *SA) {
+			w.lose = func(*node, Packet) bool { return true }
+			w.cl.e.Command(w.now, Command{Kind: CommandDelete, SA: c.handle()})
+			w.drain(w.cl)
+			w.run(2 * time.Minute)
+			w.lose = nil
+		},
+		"CommandDelete of an attempt": func(w *world, g, c *SA) {
+			w.crash(w.gw)
+			w.lose = func(*node, Packet) bool { return true }
+			w.callRoll(w.gw)
+			w.cl.e.crashed(c, ByTimeout)
+			w.drain(w.cl)
+			for _, s := range w.cl.e.slots {
+				if s.sa != nil && s.sa.half != nil {
+					w.cl.e.Command(w.now, Command{Kind: CommandDelete, SA: s.sa.handle()})
+					w.drain(w.cl)
+				}
+			}
+			w.lose = nil
+		},
+		"Message IDs used up": func(w *world, g, c *SA) {
+			for i := 0; i < 40; i++ { // the last 2^32 of them take too long
+				c.sent.Close()
+				if _, ok := c.sent.Open(); !ok {
+					break
+				}
+			}
+			w.cl.e.ended(c, "message ids used up", true)
+			w.drain(w.cl)
+		},
+	} {
+		w := newWorld(t, "stuck "+name)
+		w.connect()
+		g, c := w.one()
+		end(w, g, c)
+		w.run(5 * time.Minute)
+		if n := w.cl.live(); len(n) != 1 || n[0].spi == c.spi {
+			t.Errorf("%s: %d SAs\n%s\n%s", name, len(n), w.text(), w.dump())
+		}
+	}
+}
+
+// A second order to delete is not a second DELETE, and leaves no trace of the
+// SA in the tables.
+func TestDeleteTwice(t *testing.T) {
+	w := newWorld(t, "twice")
+	w.connect()
+	g, _ := w.one()
+	w.lose = func(*node, Packet) bool { return true }
+	for range 2 {
+		w.gw.e.Command(w.now, Command{Kind: CommandDelete, SA: g.handle()})
+		w.drain(w.gw)
+	}
+	if w.gw.e.counts.established != 0 || len(w.gw.e.peers) != 0 || !w.gw.e.Empty() {
+		t.Fatal(w.gw.e.counts, w.gw.e.peers)
+	}
+	w.lose = nil
+	w.run(5 * time.Minute)
+	w.one()
+}
+
+// INVALID_SYNTAX is fatal in both peers.
+func TestRFC7296_2_21_3_InvalidSyntaxIsFatal(t *testing.T) {
+	w := newWorld(t, "fatal", quiet)
+	w.connect()
+	g, c := w.one()
+	w.give(w.gw, w.craft(w.cl, c, wire.ExchangeInformational, false, 2, func(m *wire.Writer) { m.Raw(wire.PayloadKE, make([]byte, 8)) }))
+	w.has(t, "<- IKE_AUTH", "<- INFORMATIONAL SK")
+	if w.gw.e.bySPI(g.ours()) != nil {
+		t.Error("the SA stays after INVALID_SYNTAX was sent")
+	}
+
+	w = newWorld(t, "fatal 2", quiet)
+	w.connect()
+	g, c = w.one()
+	w.lose = func(*node, Packet) bool { return true }
+	w.hold(w.cl, c, requestEmpty)
+	w.lose = nil
+	w.give(w.cl, w.craft(w.gw, g, wire.ExchangeInformational, true, 2, func(m *wire.Writer) { m.Notify(wire.Notify{Type: wire.NotifyInvalidSyntax}) }))
+	if w.cl.e.bySPI(c.ours()) != nil {
+		t.Error("the SA stays after INVALID_SYNTAX was received")
+	}
+	w.run(time.Minute)
+	if len(w.cl.live()) != 1 {
+		t.Error("the client does not come back\n" + w.dump())
+	}
+}
+
+// An identity may be as long as a message allows; no ticket holds it.
+func TestLongIdentity(t *testing.T) {
+	w := newWorld(t, "long")
+	w.cl.conn.Local.ID = id(string(make([]byte, 20000)) + ".clients.test")
+	w.connect()
+	w.run(time.Second)
+	w.one()
+	w.crash(w.gw)
+	w.callRoll(w.gw)
+	w.run(2 * time.Minute)
+	w.one()
+}
+
+// Each single message of a connection, of a resume and of a DELETE may be lost.
+func TestAnySingleMessageMayBeLost(t *testing.T) {
+	for nth := range 16 {
+		w := newWorld(t, "single")
+		n := 0
+		w.lose = func(*node, Packet) bool { n++; return n-1 == nth }
+		w.connect()
+		w.run(40 * time.Second)
+		if g, c := w.one(); g.keys != c.keys {
+			t.Fatalf("message %d of the full handshake\n%s", nth, w.text())
+		}
+		w.crash(w.gw)
+		n = 0
+		w.callRoll(w.gw)
+		w.run(2 * time.Minute)
+		if g, c := w.one(); !g.resumed || g.keys != c.keys || g.confirm {
+			t.Fatalf("message %d of the resume\n%s", nth, w.text())
+		}
+		n = 0
+		if nth%2 == 0 {
+			w.cl.e.Command(w.now, Command{Kind: CommandClose, Conn: w.cl.conn})
+			w.drain(w.cl)
+		} else {
+			g, _ := w.one()
+			w.gw.e.Command(w.now, Command{Kind: CommandDelete, SA: g.handle()})
+			w.drain(w.gw)
+		}
+		w.run(5 * time.Minute)
+		if nth%2 == 0 && (!w.gw.e.Empty() || !w.cl.e.Empty()) {
+			t.Fatalf("message %d of the DELETE\n%s", nth, w.text())
+		}
+	}
+}
+
+// Both DELETE at once.
+func TestSimultaneousDelete(t *testing.T) {
+	w := newWorld(t, "both")
+	w.connect()
+	g, _ := w.one()
+	w.gw.e.Command(w.now, Command{Kind: CommandDelete, SA: g.handle()})
+	w.drain(w.gw)
+	w.cl.e.Command(w.now, Command{Kind: CommandClose, Conn: w.cl.conn})
+	w.drain(w.cl)
+	w.run(time.Minute)
+	if !w.gw.e.Empty() || !w.cl.e.Empty() {
+		t.Fatal(w.text())
+	}
+}
