@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,21 +21,24 @@ import (
 func TestF6_DurableHoldsTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
-		g, gr := l.gateway()
-		disk := g.commit
-		commits, release := 0, make(chan struct{})
-		g.commit = func(records []durable) error { // before any SA, so before any commit
-			commits += len(records)
-			<-release
-			return disk(records)
+		var commits atomic.Int32
+		release := make(chan struct{})
+		l.made = func(g *Gateway) {
+			disk := g.commit
+			g.commit = func(records []durable) error {
+				commits.Add(int32(len(records)))
+				<-release
+				return disk(records)
+			}
 		}
+		_, gr := l.gateway()
 		_, cr := l.connect("ann", l.client("ann"))
 		time.Sleep(time.Second)
 		before := l.sent()
 		cr.cancel(nil) // sends DELETE
 		time.Sleep(500 * time.Millisecond)
-		if commits != 1 {
-			t.Fatalf("%d durable records, want 1", commits)
+		if n := commits.Load(); n != 1 {
+			t.Fatalf("%d durable records, want 1", n)
 		}
 		if n := l.sent() - before; n != 0 {
 			t.Errorf("%d answers before the commit", n)
@@ -62,8 +66,10 @@ func TestF6_DurableHoldsTheAnswer(t *testing.T) {
 func TestF6_FailedCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
+		l.made = func(g *Gateway) {
+			g.commit = func([]durable) error { return errors.New("no room on the disk") }
+		}
 		g, gr := l.gateway()
-		g.commit = func([]durable) error { return errors.New("no room on the disk") }
 		_, cr := l.connect("ann", l.client("ann"))
 		time.Sleep(time.Second)
 		before := l.sent()

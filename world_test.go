@@ -37,6 +37,9 @@ type lab struct {
 	mu   sync.Mutex
 	seen []Event // of gateway and clients, in their order
 	wire []string
+
+	made    func(*Gateway) // before it runs
+	changed chan struct{}  // an event came; nil in a bubble
 }
 
 // newLab has a network in memory; use it in a synctest bubble.
@@ -117,6 +120,10 @@ func (l *lab) hear(who string) func(Event) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.seen = append(l.seen, e)
+		select {
+		case l.changed <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -212,6 +219,9 @@ func (l *lab) gateway() (*Gateway, *running) {
 	g, err := NewGateway(cfg)
 	if err != nil {
 		l.t.Fatal(err)
+	}
+	if l.made != nil {
+		l.made(g)
 	}
 	return g, start(g.Run)
 }

@@ -1,0 +1,214 @@
+package blackswan
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"blackswan/ike"
+	"blackswan/ticket"
+	"blackswan/wire"
+)
+
+// office is a configuration that Check has nothing against.
+func office(role Role) Config {
+	c := Config{StateDir: "state", Connections: []Connection{{
+		Name: "office", PSK: "a key of the test", Local: Side{ID: "gw.example.org"}, Remote: Side{ID: "*@example.org"},
+	}}}
+	if role == RoleClient {
+		c.Connections[0].Gateway = "192.0.2.1"
+	}
+	return c
+}
+
+func TestCheckAccepts(t *testing.T) {
+	for _, role := range []Role{RoleGateway, RoleClient} {
+		c := office(role)
+		if err := c.Check(role); err != nil {
+			t.Errorf("%v: %v", role, err)
+		}
+	}
+	c := office(RoleClient)
+	c.StateDir = ""
+	if err := c.Check(RoleClient); err != nil {
+		t.Errorf("a client without state: %v", err)
+	}
+}
+
+func TestCheckRefuses(t *testing.T) {
+	open := filepath.Join(t.TempDir(), "open.key")
+	if err := os.WriteFile(open, []byte("no key"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name   string
+		role   Role
+		change func(*Config)
+		field  string
+		what   string
+	}{
+		{"no state", RoleGateway, func(c *Config) { c.StateDir = "" }, "state", "forgets"},
+		{"qcd", RoleGateway, func(c *Config) { c.QCD = "maybe" }, "qcd", `"maybe"`},
+		{"roll call", RoleGateway, func(c *Config) { c.RollCall = "yes" }, "roll_call", `"yes"`},
+		{"cookie", RoleGateway, func(c *Config) { c.Cookie = "chocolate" }, "cookie", "chocolate"},
+		{"state key", RoleGateway, func(c *Config) { c.StateKey = []byte("short") }, "state_key", "state key"},
+		{"one port", RoleGateway, func(c *Config) { c.Port, c.NATPort = 4500, 4500 }, "nat_port", "4500"},
+		{"listen", RoleGateway, func(c *Config) { c.Listen = make([]netip.Addr, 1) }, "listen[0]", "address"},
+		{"shards", RoleGateway, func(c *Config) { c.Shards = 65 }, "shards", "65"},
+		{"backoff", RoleGateway, func(c *Config) { c.Timers.Retry = Backoff{Initial: 2, Max: 1} }, "timers.retry", "backoff"},
+		{"roll call age", RoleGateway, func(c *Config) { c.RollCallAge = -1 }, "roll_call_age", "age"},
+		{"no connections", RoleGateway, func(c *Config) { c.Connections = nil }, "connections", "no connection"},
+		{"no name", RoleGateway, func(c *Config) { c.Connections[0].Name = "" }, "connections[0].name", "no name"},
+		{"same name", RoleGateway, func(c *Config) { c.Connections = append(c.Connections, c.Connections[0]) }, "connections[1].name", "twice"},
+		{"gateway of a gateway", RoleGateway, func(c *Config) { c.Connections[0].Gateway = "x" }, "connections[0].gateway", "names a gateway"},
+		{"client without gateway", RoleClient, func(c *Config) { c.Connections[0].Gateway = "" }, "connections[0].gateway", "names no gateway"},
+		{"port of the gateway", RoleClient, func(c *Config) { c.Connections[0].Gateway = "gw:0" }, "connections[0].gateway", "not a port"},
+		{"brackets of the gateway", RoleClient, func(c *Config) { c.Connections[0].Gateway = "[::1" }, "connections[0].gateway", "[::1"},
+		{"no identity", RoleGateway, func(c *Config) { c.Connections[0].Local.ID = "" }, "connections[0].local.id", "missing"},
+		{"own pattern", RoleGateway, func(c *Config) { c.Connections[0].Local.ID = "*.example.org" }, "connections[0].local.id", "pattern"},
+		{"bad pattern", RoleGateway, func(c *Config) { c.Connections[0].Remote.ID = "*example.org" }, "connections[0].remote.id", "not a pattern"},
+		{"bad auth", RoleGateway, func(c *Config) { c.Connections[0].Remote.Auth = "eap" }, "connections[0].remote.auth", `"eap"`},
+		{"no key", RoleGateway, func(c *Config) { c.Connections[0].PSK = "" }, "connections[0].psk", "empty"},
+		{"bad proposal", RoleGateway, func(c *Config) { c.Connections[0].IKE = []string{"3des-sha1-modp1024"} }, "connections[0].ike[0]", "3des"},
+		{"bad esp", RoleGateway, func(c *Config) { c.Connections[0].ESP = []string{"aes128gcm16", "null"} }, "connections[0].esp[1]", "null"},
+		{"bad prefix", RoleGateway, func(c *Config) { c.Connections[0].LocalTS = []string{"10.1.0.0/16", "office"} }, "connections[0].local_ts[1]", `"office"`},
+		{"small datagrams", RoleGateway, func(c *Config) { c.Connections[0].Fragment = 100 }, "connections[0].fragment", "100"},
+		{"negative life", RoleGateway, func(c *Config) { c.Connections[0].Lifetime = -time.Hour }, "connections[0].lifetime", "-1h"},
+		{"short tickets", RoleGateway, func(c *Config) { c.Connections[0].Tickets.Lifetime = time.Millisecond }, "connections[0].tickets.lifetime", "1ms"},
+		{"long sas", RoleGateway, func(c *Config) {
+			c.Connections[0].Lifetime, c.Connections[0].Tickets.Lifetime = 100*time.Hour, time.Hour
+		}, "connections[0].lifetime", "twice"}, // RFC 5723 6.2, rule D10
+		{"no authority", RoleGateway, func(c *Config) { c.Connections[0].Remote.Auth = "cert" }, "connections[0].remote.ca", "vouch"},
+		{"authority is not there", RoleGateway, func(c *Config) {
+			c.Connections[0].Remote = Side{ID: "*", Auth: "cert", CA: []string{"/does/not/exist"}}
+		}, "connections[0].remote.ca[0]", "/does/not/exist"},
+		{"list is not there", RoleGateway, func(c *Config) { c.Connections[0].Remote.CRL = []string{"/does/not/exist"} }, "connections[0].remote.crl[0]", "/does/not/exist"},
+		{"no certificate", RoleGateway, func(c *Config) { c.Connections[0].Local.Auth = "cert" }, "connections[0].local.cert", "no certificate"},
+		{"certificate without key", RoleGateway, func(c *Config) { c.Connections[0].Local = Side{ID: "x", Auth: "cert", Cert: open} }, "connections[0].local.key", "no key"},
+		{"not a certificate", RoleGateway, func(c *Config) {
+			c.Connections[0].Local = Side{ID: "x", Auth: "cert", Cert: open, Key: open}
+		}, "connections[0].local.cert", "open.key"},
+	} {
+		c := office(test.role)
+		test.change(&c)
+		err := c.Check(test.role)
+		var f *FieldError
+		if !errors.As(err, &f) {
+			t.Errorf("%s: %v", test.name, err)
+			continue
+		}
+		if f.Field != test.field || !strings.Contains(f.What, test.what) || f.Cure == "" {
+			t.Errorf("%s: field %s, want %s; what %q, want %q; cure %q", test.name, f.Field, test.field, f.What, test.what, f.Cure)
+		}
+		if !strings.HasPrefix(f.Error(), "blackswan: ") || strings.Contains(f.Error(), "a key of the test") {
+			t.Errorf("%s: %v", test.name, f)
+		}
+	}
+}
+
+// TestCheckTellsAll: one look shows everything that is wrong.
+func TestCheckTellsAll(t *testing.T) {
+	c := office(RoleGateway)
+	c.QCD, c.StateDir, c.Connections[0].Fragment = "maybe", "", 1
+	text := c.Check(RoleGateway).Error()
+	for _, field := range []string{"qcd", "state", "connections[0].fragment"} {
+		if !strings.Contains(text, ": "+field+": ") {
+			t.Errorf("%s is not in\n%s", field, text)
+		}
+	}
+}
+
+func TestSplitGateway(t *testing.T) {
+	for _, test := range []struct {
+		text, host string
+		port       uint16
+	}{
+		{"192.0.2.1", "192.0.2.1", 500},
+		{"192.0.2.1:1500", "192.0.2.1", 1500},
+		{"gw.example.org", "gw.example.org", 500},
+		{"gw.example.org:1500", "gw.example.org", 1500},
+		{"2001:db8::1", "2001:db8::1", 500},
+		{"[2001:db8::1]:1500", "2001:db8::1", 1500},
+	} {
+		host, port, err := splitGateway(test.text)
+		if err != nil || host != test.host || port != test.port {
+			t.Errorf("%s: %s, %d, %v", test.text, host, port, err)
+		}
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	c := office(RoleGateway)
+	peers, err := c.ready(RoleGateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := peers[0]
+	if p.Fragment != 1252 || p.DPD != 30*time.Second || p.Lifetime != 24*time.Hour || !p.Tickets || p.Grant != (ticket.Limits{Life: 24 * time.Hour}) || p.GatewayNAT != 4500 {
+		t.Errorf("defaults: %+v", p.Connection)
+	}
+	if len(p.IKE) == 0 || len(p.ESP) == 0 || p.LocalTS != nil || p.Local.Auth != ike.AuthPSK || p.Remote.Tail != "@example.org" {
+		t.Errorf("defaults: %+v", p.Connection)
+	}
+	if p.Local.ID.Type != wire.IDFQDN || string(p.PSK) != "a key of the test" {
+		t.Errorf("defaults: %+v", p.Local)
+	}
+	c.Connections[0].DPD = -1
+	c.Connections[0].Lifetime = time.Hour
+	if peers, err = c.ready(RoleGateway); err != nil || peers[0].DPD != 0 || peers[0].Grant.Life != time.Hour {
+		t.Errorf("DPD never, an hour: %+v, %v", peers[0].Connection, err)
+	}
+	if a, b := c.ports(); a != 500 || b != 4500 {
+		t.Errorf("ports %d and %d", a, b)
+	}
+	c.AnyPort, c.NATPort = true, 4501
+	if a, b := c.ports(); a != 0 || b != 4501 {
+		t.Errorf("any ports: %d and %d", a, b)
+	}
+}
+
+func TestTimers(t *testing.T) {
+	c := Config{Timers: Timers{Retry: Backoff{Initial: 20 * time.Second}, Liveness: Backoff{Tries: 2}}, RollCallAge: time.Hour}
+	got, std := c.timers(), ike.DefaultTimers()
+	if got.Retry.Initial != 20*time.Second || got.Retry.Max != 20*time.Second || got.Retry.Tries != std.Retry.Tries || got.Retry.Factor != 200 {
+		t.Errorf("retry: %+v", got.Retry)
+	}
+	if got.Liveness.Initial != std.Liveness.Initial || got.Liveness.Tries != 2 || got.RollCallAge != time.Hour {
+		t.Errorf("liveness: %+v, %v", got.Liveness, got.RollCallAge)
+	}
+}
+
+// TestD12_Profile: whatever proves the identities changes the profile; what
+// does not, does not.
+func TestD12_Profile(t *testing.T) {
+	sum := func(change func(*Connection)) [32]byte {
+		c := office(RoleClient)
+		change(&c.Connections[0])
+		peers, err := c.ready(RoleClient)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := c.Connections[0].profile(peers[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	base := sum(func(*Connection) {})
+	for name, change := range map[string]func(*Connection){
+		"own identity":    func(c *Connection) { c.Local.ID = "other.example.org" },
+		"remote identity": func(c *Connection) { c.Remote.ID = "*" },
+		"key":             func(c *Connection) { c.PSK = "another key of the test" },
+	} {
+		if sum(change) == base {
+			t.Errorf("another %s leaves the profile as it was", name)
+		}
+	}
+	if sum(func(c *Connection) { c.DPD, c.Local.Auth, c.Fragment = time.Hour, "psk", 1000 }) != base {
+		t.Error("times and sizes change the profile")
+	}
+}
