@@ -55,6 +55,11 @@ func (q *queue) push(w waitingFirst, limit int) bool {
 		q.from = map[netip.Prefix]int{}
 	}
 	q.from[pre]++
+	if q.head > len(q.items)/2 { // what was served makes room, also when it is never empty
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
 	q.items = append(q.items, w)
 	return true
 }
@@ -138,7 +143,7 @@ func (e *Endpoint) firstMessage(p Packet, h wire.Header) {
 		if e.resumeFast(p, h, key, proved) {
 			return
 		}
-	} else if !proved && e.cookieDue() {
+	} else if !proved && (e.cookieDue() || e.amplifies(p)) {
 		e.sendCookie(p, h, ni)
 		return
 	}
@@ -154,6 +159,10 @@ func (e *Endpoint) usable(p Packet) bool {
 // refuseFirst answers what RFC 7296 2.5 names: an unknown critical payload.
 func (e *Endpoint) refuseFirst(p Packet, h wire.Header, err error) {
 	if err != errCritical {
+		e.drop(DropMalformed)
+		return
+	}
+	if len(p.Data) < wire.HeaderLen+8+1 { // the answer would be larger than its cause (rule A3)
 		e.drop(DropMalformed)
 		return
 	}

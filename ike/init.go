@@ -54,6 +54,16 @@ func (e *Endpoint) initRequest(p Packet, h wire.Header, key uint64, ni []byte) {
 	e.schedule(x)
 }
 
+// initOverhead is our IKE_SA_INIT response without KE data and CERTREQ: header,
+// SA, generic header of KE, Nr, NAT detection, support notifies, Vendor ID.
+const initOverhead = wire.HeaderLen + 48 + 4 + 4 + nonceLen + 2*28 + 8 + 8 + len(signatureHashes) + 20
+
+// amplifies says that the response would have over three times the octets of
+// the request: then its source is proved by a COOKIE first (rule A3).
+func (e *Endpoint) amplifies(p Packet) bool {
+	return initOverhead+len(e.msg.ke)+5+len(e.cfg.CertReq) > 3*len(p.Data)
+}
+
 // learnFirst takes from a first message what later messages depend on: NAT,
 // fragmentation, hashes, Vendor IDs.
 func (e *Endpoint) learnFirst(sa *SA) {
