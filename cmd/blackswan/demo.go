@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
+	"blackswan"
 	"blackswan/internal/demo"
 )
 
@@ -45,6 +48,9 @@ func runDemo(c *cobra.Command, opt demo.Options) error {
 		opt.Progress = c.OutOrStdout()
 	}
 	report, err := demo.Run(ctx, opt)
+	if errors.Is(err, demo.ErrOptions) {
+		return usage(err)
+	}
 	if err != nil {
 		return err
 	}
@@ -59,12 +65,8 @@ func runDemo(c *cobra.Command, opt demo.Options) error {
 	return err
 }
 
-type silent struct{}
-
-func (silent) Error() string { return "" }
-
 // errNotAll says nothing: the report did.
-var errNotAll = silent{}
+var errNotAll = errors.New("")
 
 const demoChild = "demo-child"
 
@@ -75,7 +77,24 @@ func demoChildCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			// The terminal sends its signals to us too; our supervisor ends us.
 			signal.Ignore(os.Interrupt)
-			return demo.Child(context.Background(), args[0], args[1], os.Stdin, c.OutOrStdout())
+			ctx, stop := context.WithCancelCause(context.Background())
+			defer stop(nil)
+			go func() {
+				awaitDeaf(os.Stdout)
+				stop(blackswan.ErrKeepTicket)
+			}()
+			return demo.Child(ctx, args[0], args[1], os.Stdin, c.OutOrStdout())
 		},
+	}
+}
+
+// awaitDeaf waits until nobody can read any more what is written to f: our
+// supervisor was killed.
+func awaitDeaf(f *os.File) {
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(f.Fd())}}, -1) // no events: errors alone
+		if n > 0 || err != nil && err != unix.EINTR {
+			return
+		}
 	}
 }

@@ -15,7 +15,7 @@ type revoked struct {
 }
 
 func keysCommand() *cobra.Command {
-	c := &cobra.Command{Use: "keys", Short: "The keys of a running gateway's tickets and tokens"}
+	c := group("keys", "The keys of a running gateway's tickets and tokens")
 	dir := c.PersistentFlags().String("state", "", "state directory of the gateway")
 	rotate := &cobra.Command{
 		Use:   "rotate",

@@ -81,26 +81,33 @@ func keysStayInMemory() error {
 
 // command is the whole program.
 func command() *cobra.Command {
-	root := &cobra.Command{
-		Use:   "blackswan",
-		Short: "An IKEv2 VPN whose clients come back when the gateway was killed",
-		Long: `An IKEv2 VPN, gateway and client. When the gateway is killed, its clients learn
+	root := group("blackswan", "An IKEv2 VPN whose clients come back when the gateway was killed",
+		gatewayCommand(), connectCommand(), demoCommand(), demoChildCommand(), statusCommand(), deleteCommand(),
+		ticketCommand(), keysCommand(), stateCommand(), pkiCommand(), checkCommand(), versionCommand())
+	root.Long = `An IKEv2 VPN, gateway and client. When the gateway is killed, its clients learn
 of it at once (RFC 6290) and resume in two round trips without their
 credentials (RFC 5723).
 
 Start with:  blackswan demo
 Then:        blackswan gateway     it prints the command for a first client
-` + exitCodes,
-		SilenceUsage: true, SilenceErrors: true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-	}
+` + exitCodes
+	root.SilenceUsage, root.SilenceErrors = true, true
+	root.CompletionOptions.HiddenDefaultCmd = true
 	root.PersistentFlags().Bool("json", false, "print JSON instead of text")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w: see '%s --help'", err, c.CommandPath()))
 	})
-	root.AddCommand(gatewayCommand(), connectCommand(), demoCommand(), demoChildCommand(), statusCommand(), deleteCommand(),
-		ticketCommand(), keysCommand(), stateCommand(), pkiCommand(), checkCommand(), versionCommand())
 	return root
+}
+
+// group is a command that has others and does nothing itself.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{
+		Use: use, Short: short, Long: short + ".\n" + exitCodes, Args: args(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(commands...)
+	return c
 }
 
 // args makes what cobra says about arguments a fault of usage.

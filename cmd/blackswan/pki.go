@@ -13,9 +13,7 @@ import (
 )
 
 func pkiCommand() *cobra.Command {
-	c := &cobra.Command{Use: "pki", Short: "A small authority for certificates"}
-	c.AddCommand(pkiInitCommand(), pkiIssueCommand())
-	return c
+	return group("pki", "A small authority for certificates", pkiInitCommand(), pkiIssueCommand())
 }
 
 // algorithms are the values of --key.

@@ -21,19 +21,13 @@ func defaultState(role blackswan.Role) string {
 	case base == "" && err == nil:
 		base = filepath.Join(home, ".local", "state")
 	case base == "":
-		base = filepath.Join(os.TempDir())
+		base = os.TempDir()
 	}
 	return filepath.Join(base, "blackswan", role.String())
 }
 
-// stateFlag is --state; empty means the default of a role.
-func stateFlag(c *cobra.Command, role blackswan.Role) *string {
-	return c.Flags().String("state", "", "state directory (default "+defaultState(role)+")")
-}
-
 func stateCommand() *cobra.Command {
-	c := &cobra.Command{Use: "state", Short: "The state directory"}
-	var dir *string
+	var dir string
 	adopt := &cobra.Command{
 		Use:   "adopt",
 		Short: "Say that the state directory belongs to this machine",
@@ -42,17 +36,13 @@ for the SAs that it had before: a copy of it might still run and hold them. If
 none does, adopt the directory while the gateway is stopped.
 ` + exitCodes,
 		Args: args(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error { return adopt(c, *dir) },
+		RunE: func(c *cobra.Command, _ []string) error { return adoptState(c, dir) },
 	}
-	dir = stateFlag(adopt, blackswan.RoleGateway)
-	c.AddCommand(adopt)
-	return c
+	adopt.Flags().StringVar(&dir, "state", defaultState(blackswan.RoleGateway), "state directory of the gateway")
+	return group("state", "The state directory", adopt)
 }
 
-func adopt(c *cobra.Command, dir string) error {
-	if dir == "" {
-		dir = defaultState(blackswan.RoleGateway)
-	}
+func adoptState(c *cobra.Command, dir string) error {
 	if _, err := os.Stat(dir); err != nil {
 		return usage(err)
 	}

@@ -19,7 +19,6 @@ import (
 )
 
 func ticketCommand() *cobra.Command {
-	c := &cobra.Command{Use: "ticket", Short: "The tickets of a client"}
 	var dir, gateway string
 	inspect := &cobra.Command{
 		Use:   "inspect [NAME]",
@@ -39,8 +38,7 @@ the gateway would; nothing there is changed. Keys are not shown.
 	}
 	inspect.Flags().StringVar(&dir, "state", defaultState(blackswan.RoleClient), "state directory of the client")
 	inspect.Flags().StringVar(&gateway, "gateway-state", "", "state directory of the gateway")
-	c.AddCommand(inspect)
-	return c
+	return group("ticket", "The tickets of a client", inspect)
 }
 
 // shown is what a person sees of a ticket.
@@ -62,7 +60,7 @@ type session struct {
 	Suite    string    `json:"suite"`
 	SPIi     string    `json:"spi_i"`
 	SPIr     string    `json:"spi_r"`
-	Lineage  string    `json:"lineage"`
+	Lineage  string    `json:"lineage,omitempty"` // the gateway's alone
 	Serial   uint32    `json:"serial"`
 	Issued   time.Time `json:"issued"`
 	Expires  time.Time `json:"expires"`
@@ -145,13 +143,17 @@ func view(s *ticket.Session) *session {
 		return time.Unix(unix, 0).UTC()
 	}
 	id := func(i ticket.ID) string { return wire.ID{Type: wire.IDType(i.Type), Data: i.Data}.String() }
+	lineage := ""
+	if s.Lineage != [16]byte{} {
+		lineage = fmt.Sprintf("%x", s.Lineage)
+	}
 	return &session{
 		IDi: id(s.IDi), IDr: id(s.IDr), SPIi: wire.SPI(s.SPIi).String(), SPIr: wire.SPI(s.SPIr).String(),
 		Suite: suite.Suite{
 			Encr: wire.TransformID(s.Suite.Encr), KeyBits: s.Suite.KeyBits, Integ: wire.TransformID(s.Suite.Integ),
 			PRF: wire.TransformID(s.Suite.PRF), KE: wire.TransformID(s.Suite.KE),
 		}.String(),
-		Lineage: fmt.Sprintf("%x", s.Lineage), Serial: s.Serial, Issued: at(s.Issued), Expires: at(s.Expires),
+		Lineage: lineage, Serial: s.Serial, Issued: at(s.Issued), Expires: at(s.Expires),
 		FullAuth: at(s.FullAuth), LastKE: at(s.LastKE), Reauth: at(s.Reauth), SKd: s.SKd.String(),
 	}
 }
@@ -174,7 +176,10 @@ func (s *shown) text() string {
 }
 
 func (s *session) write(t *tabwriter.Writer) {
-	fmt.Fprintf(t, "IDi\t%s\nIDr\t%s\nsuite\t%s\nSPIs\t%s_i %s_r\nlineage\t%s, serial %d\nSK_d\t%s\n", s.IDi, s.IDr, s.Suite, s.SPIi, s.SPIr, s.Lineage, s.Serial, s.SKd)
+	fmt.Fprintf(t, "IDi\t%s\nIDr\t%s\nsuite\t%s\nSPIs\t%s_i %s_r\nSK_d\t%s\n", s.IDi, s.IDr, s.Suite, s.SPIi, s.SPIr, s.SKd)
+	if s.Lineage != "" {
+		fmt.Fprintf(t, "lineage\t%s, serial %d\n", s.Lineage, s.Serial)
+	}
 	for _, d := range []struct {
 		what string
 		at   time.Time

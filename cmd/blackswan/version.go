@@ -12,7 +12,7 @@ import (
 
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: args(cobra.NoArgs),
+		Use: "version", Short: "Print the version", Long: "Prints the version.\n" + exitCodes, Args: args(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			v := struct {
 				Version  string `json:"version"`

@@ -39,6 +39,9 @@ type Options struct {
 // MaxClients is bounded by the addresses that the demo uses.
 const MaxClients = 60000
 
+// ErrOptions is what Run cannot do.
+var ErrOptions = errors.New("demo")
+
 // settle is a moment in which everything is written that is written behind:
 // the roll call is on disk a second late at most (rule C2).
 const settle = 1200 * time.Millisecond
@@ -59,7 +62,7 @@ type spec struct {
 // that it started and made is gone when it returns.
 func Run(ctx context.Context, opt Options) (report *Report, err error) {
 	if opt.Clients < 1 || opt.Clients > MaxClients {
-		return nil, fmt.Errorf("demo: %d clients: choose 1 to %d", opt.Clients, MaxClients)
+		return nil, fmt.Errorf("%w: %d clients: choose 1 to %d", ErrOptions, opt.Clients, MaxClients)
 	}
 	if err := enoughFiles(opt.Clients); err != nil {
 		return nil, err
@@ -88,8 +91,8 @@ func enoughFiles(n int) error {
 		return fmt.Errorf("demo: limit of open files: %w", err)
 	}
 	if need := uint64(3*n + 64); limit.Max < need {
-		return fmt.Errorf("demo: %d clients need %d open files and this process may have %d: raise the limit (ulimit -Hn %d, as root), or choose --clients %d",
-			n, need, limit.Max, need, (limit.Max-64)/3)
+		return fmt.Errorf("%w: %d clients need %d open files and this process may have %d: raise the limit (ulimit -Hn %d, as root), or choose --clients %d",
+			ErrOptions, n, need, limit.Max, need, (max(limit.Max, 67)-64)/3)
 	}
 	return nil
 }

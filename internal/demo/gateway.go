@@ -52,7 +52,8 @@ func (t *tally) counts() map[string]uint64 {
 	return counts
 }
 
-// runGateway runs until ctx or stdin ends.
+// runGateway runs until ctx or stdin ends. The end of stdin is that of the
+// supervisor, which did not clean up.
 func runGateway(ctx context.Context, s spec, stdin io.Reader, stdout io.Writer) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -64,27 +65,28 @@ func runGateway(ctx context.Context, s spec, stdin io.Reader, stdout io.Writer) 
 	if err != nil {
 		return err
 	}
+	begins := listening{At: time.Now().UnixNano(), Addresses: g.Addrs()}
 	ran := make(chan error, 1)
 	go func() { ran <- g.Run(ctx) }()
-	out := json.NewEncoder(stdout)
-	if err := out.Encode(listening{At: time.Now().UnixNano(), Addresses: g.Addrs()}); err != nil {
-		return errors.Join(err, end(stop, ran))
-	}
 	go func() {
-		defer stop()
-		for lines := bufio.NewScanner(stdin); lines.Scan(); {
-			cpu, err := cpuTime()
-			if err != nil || out.Encode(usage{CPU: cpu, Wire: wire.counts()}) != nil {
-				return
-			}
-		}
+		answer(stdin, json.NewEncoder(stdout), begins, &wire)
+		stop()
 	}()
-	return <-ran
+	return errors.Join(<-ran, os.RemoveAll(s.Dir))
 }
 
-func end(stop func(), ran <-chan error) error {
-	stop()
-	return <-ran
+// answer tells begins, then the usage for each line of stdin. It returns at the
+// end of either stream.
+func answer(stdin io.Reader, out *json.Encoder, begins listening, wire *tally) {
+	if out.Encode(begins) != nil {
+		return
+	}
+	for lines := bufio.NewScanner(stdin); lines.Scan(); {
+		cpu, err := cpuTime()
+		if err != nil || out.Encode(usage{CPU: cpu, Wire: wire.counts()}) != nil {
+			return
+		}
+	}
 }
 
 // cpuTime is what this process has used so far.
