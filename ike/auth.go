@@ -41,13 +41,12 @@ func (e *Endpoint) requestIn(sa *SA, p Packet, h wire.Header) {
 		return
 	}
 	auth := h.Exchange == wire.ExchangeIKEAuth
-	if auth != (sa.state == stateHalf) || sa.Original && auth { //rfc:5723-4.3.2-1
+	if auth != (sa.state == stateHalf) || sa.state == stateAuth { //rfc:5723-4.3.2-1
 		e.drop(DropState)
 		return
 	}
-	whole := h.NextPayload == wire.PayloadSK
 	first, plain, done := e.unprotect(sa, p.Data, h)
-	if whole || sa.cold != nil && e.lastPiece == 1 {
+	if e.lastPiece == 1 {
 		sa.reqSum = sum // a retransmission is judged by its first fragment (RFC 7383 2.6.1)
 	}
 	if !done {

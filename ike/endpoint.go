@@ -78,7 +78,7 @@ type Endpoint struct {
 	msg       message
 	w         wire.Writer
 	composed  []byte // what compose builds in
-	lastPiece uint16 // number of the fragment at hand
+	lastPiece uint16 // number of the fragment at hand, 1 for a whole message, 0 when it did not verify
 	scratch   scratch
 	session   ticket.Session
 	Counters  Counters

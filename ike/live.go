@@ -19,6 +19,7 @@ func (e *Endpoint) tick(sa *SA) {
 		e.failed(sa, errTimeout)
 		return
 	}
+	e.expirePieces(sa)
 	if c := sa.cold; c != nil && due(c.open.at, e.now) && !e.retransmit(sa) {
 		return
 	}
@@ -239,13 +240,8 @@ func (e *Endpoint) ended(sa *SA, why string, silent bool) {
 
 // release frees the slot and wipes the keys.
 func (e *Endpoint) release(sa *SA) {
-	if c := sa.cold; c != nil {
-		if c.pieces != nil {
-			e.counts.pieces--
-		}
-		if c.piecesR != nil {
-			e.counts.pieces--
-		}
+	for dir := range 2 {
+		e.dropPieces(sa, dir)
 	}
 	delete(e.ours, sa.ours()) //rfc:6290-5.3-1
 	sa.keys = suite.Keys{}

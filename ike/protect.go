@@ -119,12 +119,14 @@ func (e *Endpoint) keep(b []byte) []byte {
 // false and counts nothing.
 func (e *Endpoint) unprotect(sa *SA, data []byte, h wire.Header) (first wire.PayloadType, plain []byte, done bool) {
 	ek, ak := sa.inKeys()
+	e.lastPiece = 0
 	first, plain, piece, ok := e.decrypt(sa.suite, ek, ak, data, h)
 	if !ok {
 		return 0, nil, false
 	}
-	e.lastPiece = piece.Number
+	e.lastPiece = max(piece.Number, 1)
 	if piece.Total == 0 {
+		e.dropPieces(sa, direction(h))
 		return first, plain, true
 	}
 	return e.reassemble(sa, h, piece, first, plain)
@@ -162,29 +164,62 @@ func (e *Endpoint) reassemble(sa *SA, h wire.Header, piece wire.SKF, first wire.
 		e.drop(DropFragment)
 		return 0, nil, false
 	}
-	c := e.chill(sa)
-	slot := &c.pieces
-	if h.Flags&wire.FlagResponse != 0 {
-		slot = &c.piecesR
+	dir := direction(h)
+	if c := sa.cold; c != nil && c.pieces[dir] != nil && c.pieces[dir].id != h.MessageID {
+		e.dropPieces(sa, dir) // of a message that never came whole
 	}
-	if *slot == nil {
+	c := e.chill(sa)
+	if c.pieces[dir] == nil {
 		if e.counts.pieces >= e.cfg.Limits.Reassemblies {
 			e.drop(DropFull)
 			return 0, nil, false
 		}
 		e.counts.pieces++
-		*slot = &frag.Reassembly{}
+		c.pieces[dir] = &pieces{Reassembly: frag.Reassembly{Since: e.now}, id: h.MessageID}
+		e.schedule(sa)
 	}
-	whole, inner, done, err := (*slot).Add(piece.Number, piece.Total, uint8(first), plain)
+	whole, inner, done, err := c.pieces[dir].Add(piece.Number, piece.Total, uint8(first), plain)
 	if err != nil {
 		e.drop(DropFragment)
 		return 0, nil, false
 	}
 	if done {
-		*slot = nil
-		e.counts.pieces--
+		e.dropPieces(sa, dir)
 	}
 	return wire.PayloadType(inner), whole, done
+}
+
+// piecesLife is how long fragments are kept, in ns; a retransmission of the
+// message sends all of them again (RFC 7383 2.6).
+const piecesLife = int64(30e9)
+
+// direction tells requests, 0, and responses, 1, apart.
+func direction(h wire.Header) int {
+	if h.Flags&wire.FlagResponse != 0 {
+		return 1
+	}
+	return 0
+}
+
+// dropPieces forgets the fragments of that direction.
+func (e *Endpoint) dropPieces(sa *SA, dir int) {
+	if c := sa.cold; c != nil && c.pieces[dir] != nil {
+		c.pieces[dir] = nil
+		e.counts.pieces--
+	}
+}
+
+// expirePieces forgets fragments that waited too long for the rest.
+func (e *Endpoint) expirePieces(sa *SA) {
+	if sa.cold == nil {
+		return
+	}
+	for dir, p := range sa.cold.pieces {
+		if p != nil && p.Age(e.now) >= piecesLife {
+			e.dropPieces(sa, dir)
+		}
+	}
+	e.thaw(sa)
 }
 
 // chill gives sa its cold part.
@@ -197,7 +232,7 @@ func (e *Endpoint) chill(sa *SA) *cold {
 
 // thaw takes an idle cold part away.
 func (e *Endpoint) thaw(sa *SA) {
-	if c := sa.cold; c != nil && c.open.kind == requestNone && len(c.waiting) == 0 && c.pieces == nil && c.piecesR == nil {
+	if c := sa.cold; c != nil && c.open.kind == requestNone && len(c.waiting) == 0 && c.pieces == [2]*pieces{} {
 		sa.cold = nil
 	}
 }

@@ -172,6 +172,86 @@ func TestRuleA3_FirstAnswersDoNotAmplify(t *testing.T) {
 	}
 }
 
+// A forged packet between the request and its copy changes nothing: the copy
+// is still answered from memory.
+func TestRFC7296_2_1_ForgeryBetweenFragments(t *testing.T) {
+	w := newWorld(t, "between")
+	w.cl.conn.Fragment, w.gw.conn.Fragment = 200, 200
+	var pieces []Packet
+	w.lose = func(from *node, p Packet) bool {
+		lost := from == w.cl && p.Data[18] == byte(wire.ExchangeIKEAuth)
+		if lost {
+			pieces = append(pieces, p)
+		}
+		return lost
+	}
+	w.connect()
+	if len(pieces) < 2 {
+		t.Fatal(len(pieces))
+	}
+	in := func(p Packet) {
+		w.give(w.gw, Packet{Local: p.Remote, Remote: p.Local, Marker: p.Marker, Data: p.Data})
+	}
+	in(pieces[0])
+	forged := pieces[1]
+	forged.Data = append([]byte(nil), forged.Data...)
+	forged.Data[len(forged.Data)-1] ^= 1
+	in(forged)
+	for _, p := range pieces[1:] {
+		in(p)
+	}
+	if len(w.gw.live()) != 1 {
+		t.Fatal(w.dump())
+	}
+	n := len(w.ladder)
+	in(pieces[0])
+	if len(w.ladder) == n {
+		t.Fatal("the copy is not answered\n" + w.dump())
+	}
+}
+
+// What is left of a message that never came whole is forgotten: it does not
+// spoil the next one, and its place is free again.
+func TestRFC7383_2_6_LeftoverFragments(t *testing.T) {
+	w := newWorld(t, "leftover")
+	w.connect()
+	g, c := w.one()
+	c.frag, g.frag = true, true
+	noise := func(id uint32) (out []Packet) {
+		w.cl.conn.Fragment = 200
+		p := w.craft(w.cl, c, wire.ExchangeInformational, false, id, func(m *wire.Writer) { m.VendorID(make([]byte, 300)) })
+		for b := p.Data; len(b) > 0; {
+			h, _ := wire.ParseHeader(b)
+			q := p
+			q.Data, b = b[:h.Length], b[h.Length:]
+			out = append(out, q)
+		}
+		return out
+	}
+	id := g.recv
+	first := noise(2)
+	w.give(w.gw, first[0])
+	if w.gw.e.counts.pieces != 1 || g.recv != id {
+		t.Fatal(w.gw.e.counts.pieces, w.dump())
+	}
+	w.cl.conn.Fragment = 1252
+	w.give(w.gw, w.craft(w.cl, c, wire.ExchangeInformational, false, 2, func(*wire.Writer) {})) // the same request, whole
+	if w.gw.e.counts.pieces != 0 {
+		t.Error("the fragments of an answered request are still kept")
+	}
+	for _, p := range noise(3) {
+		w.give(w.gw, p)
+	}
+	if got := w.ladder[len(w.ladder)-1]; w.gw.e.Counters[DropFragment] != 0 || g.recv == id {
+		t.Error(got, w.dump())
+	}
+	w.give(w.gw, noise(4)[0])
+	w.run(2 * time.Minute)
+	if w.gw.e.counts.pieces != 0 {
+		t.Error("fragments are kept without end")
+	}
+}
+
 // INVALID_SYNTAX is fatal in both peers.
 func TestRFC7296_2_21_3_InvalidSyntaxIsFatal(t *testing.T) {
 	w := newWorld(t, "fatal", quiet)
@@ -243,6 +323,30 @@ func TestAnySingleMessageMayBeLost(t *testing.T) {
 		if nth%2 == 0 && (!w.gw.e.Empty() || !w.cl.e.Empty()) {
 			t.Fatalf("message %d of the DELETE\n%s", nth, w.text())
 		}
+	}
+}
+
+// A request of the responder that overtakes its IKE_AUTH response does not
+// spoil what AUTH covers.
+func TestRFC7296_2_3_RequestBeforeTheIKE_AUTHResponse(t *testing.T) {
+	w := newWorld(t, "overtaken")
+	var held []Packet
+	w.lose = func(from *node, p Packet) bool {
+		if from == w.gw && p.Data[18] == byte(wire.ExchangeIKEAuth) {
+			held = append(held, Packet{Local: p.Remote, Remote: p.Local, Marker: p.Marker, Data: p.Data})
+			return true
+		}
+		return false
+	}
+	w.connect()
+	g := w.gw.live()[0]
+	w.hold(w.gw, g, requestToken)
+	w.deliver()
+	w.lose = nil
+	w.give(w.cl, held[0])
+	w.run(20 * time.Second)
+	if _, c := w.one(); c.keys != g.keys {
+		t.Fatal(w.text(), w.dump())
 	}
 }
 

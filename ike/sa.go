@@ -166,8 +166,13 @@ type candidate struct {
 type cold struct {
 	open    exchange
 	waiting []requestKind
-	pieces  *frag.Reassembly
-	piecesR *frag.Reassembly
+	pieces  [2]*pieces // of a request, of a response
+}
+
+// pieces are the fragments of one message that have come.
+type pieces struct {
+	frag.Reassembly
+	id uint32 // Message ID
 }
 
 // exchange is our open request, window size one.
@@ -208,6 +213,11 @@ func (sa *SA) earliest() int64 {
 	}
 	if c := sa.cold; c != nil {
 		due = sooner(due, c.open.at)
+		for _, p := range c.pieces {
+			if p != nil {
+				due = sooner(due, p.Since+piecesLife)
+			}
+		}
 	}
 	if h := sa.half; h != nil {
 		due = sooner(due, sooner(h.nackAt, h.silentAt))
