@@ -88,8 +88,8 @@ func DefaultLimits() Limits {
 // DefaultTimers are the times of rules C, D and E and of RFC 7296 2.4.
 func DefaultTimers() Timers {
 	return Timers{
-		Retry:       window.Backoff{Initial: time.Second, Max: 16 * time.Second, Tries: 6},
-		Liveness:    window.Backoff{Initial: time.Second, Max: 8 * time.Second, Tries: 5},
+		Retry:       window.Backoff{Initial: time.Second, Max: 16 * time.Second, Factor: 150, Tries: 6},
+		Liveness:    window.Backoff{Initial: time.Second, Max: 8 * time.Second, Factor: 150, Tries: 5},
 		HalfOpen:    30 * time.Second,
 		HalfResume:  10 * time.Second,
 		AuthSilence: 4 * time.Second,

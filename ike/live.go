@@ -56,7 +56,11 @@ func (e *Endpoint) tickHalf(sa *SA, h *half) {
 		t.silent++
 		t.mapped = false
 		e.discard(sa)
-		e.attempt(t)
+		if t.sa = 0; t.silent < maxSilent {
+			e.attempt(t)
+		} else { // a full handshake: rule E7
+			e.later(t, e.now+1+e.within(int64(e.cfg.Timers.CrowdStep)))
+		}
 	}
 }
 

@@ -29,6 +29,17 @@ func (w *world) give(n *node, p Packet) {
 	w.drain(n)
 }
 
+// Retransmissions come at intervals that grow exponentially.
+func TestRFC7296_2_1_RetransmissionsSlowDown(t *testing.T) {
+	d := DefaultTimers()
+	if a, b := d.Retry.Delay(0, 1<<31), d.Retry.Delay(2, 1<<31); b < 2*a {
+		t.Errorf("Retry: %v, then %v", a, b)
+	}
+	if a, b := d.Liveness.Delay(0, 1<<31), d.Liveness.Delay(2, 1<<31); b < 2*a {
+		t.Errorf("Liveness: %v, then %v", a, b)
+	}
+}
+
 // A DELETE that waits behind other requests still ends the SA.
 func TestRFC7296_2_3_DeleteBehindWaitingRequests(t *testing.T) {
 	w := newWorld(t, "delete waits")
@@ -249,6 +260,35 @@ func TestRFC7383_2_6_LeftoverFragments(t *testing.T) {
 	w.run(2 * time.Minute)
 	if w.gw.e.counts.pieces != 0 {
 		t.Error("fragments are kept without end")
+	}
+}
+
+// After three resumes that were accepted and then met silence, the full
+// handshake waits: all clients may be in the same crowd.
+func TestRuleE7_FallbackAfterSilenceWaits(t *testing.T) {
+	w := newWorld(t, "silence")
+	w.connect()
+	w.crash(w.gw)
+	w.lose = func(from *node, p Packet) bool { return p.Data[18] == byte(wire.ExchangeIKEAuth) }
+	w.callRoll(w.gw)
+	var third, full time.Time
+	seen := 0
+	w.tamper = func(from *node, p *Packet) {
+		if from == w.cl && p.Data[18] == byte(wire.ExchangeIKESAInit) && full.IsZero() {
+			full = w.now
+		}
+	}
+	for full.IsZero() {
+		w.run(10 * time.Millisecond)
+		if n := w.cl.count(EventResuming); n > seen {
+			seen, third = n, w.now
+		}
+		if third.Add(time.Minute).Before(w.now) {
+			t.Fatal("no full handshake")
+		}
+	}
+	if seen != 3 || full.Sub(third) <= w.cl.cfg.Timers.AuthSilence+10*time.Millisecond {
+		t.Fatalf("%d resumes, full handshake %v after the last", seen, full.Sub(third))
 	}
 }
 
