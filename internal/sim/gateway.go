@@ -36,7 +36,7 @@ type Gateway struct {
 }
 
 func newGateway(w *World) *Gateway {
-	g := &Gateway{w: w, first: w.now, count: w.options.Shards, disk: newDisk(), Conn: gatewayConn()}
+	g := &Gateway{w: w, first: w.now, count: w.options.Shards, disk: newDisk(), Conn: gatewayConn(w)}
 	w.Gateway = g
 	g.disk.epoch = 1
 	g.NewKeys()
@@ -134,6 +134,14 @@ func (g *Gateway) shardOf(s wire.SPI) int { return int(spi.ShardOf(uint64(s))) %
 // Up reports whether the gateway's process runs.
 func (g *Gateway) Up() bool { return len(g.shards) > 0 && g.shards[0].e != nil }
 
+// SAs is how many the gateway has, half-open ones included.
+func (g *Gateway) SAs() (n int) {
+	for _, m := range g.running() {
+		n += len(views(m))
+	}
+	return n
+}
+
 func (g *Gateway) running() []*machine {
 	if !g.Up() {
 		return nil
@@ -141,8 +149,12 @@ func (g *Gateway) running() []*machine {
 	return g.shards[:g.cfg.Shards]
 }
 
-// Crash kills the process and starts it again after down.
+// Crash kills the process and starts it again after down. A dead one does not
+// notice.
 func (g *Gateway) Crash(down time.Duration) {
+	if !g.Up() {
+		return
+	}
 	g.kill()
 	g.w.after(down, g.start)
 }
@@ -254,9 +266,6 @@ func (g *Gateway) record(m *machine, r ike.Record) bool {
 
 func (g *Gateway) commit(m *machine, r ike.Record) {
 	g.disk.put(slices.Index(g.shards, m), r)
-	if r.Kind == ike.RecordFloor && r.Floor == ticket.Revoked {
-		g.w.watch.revoked[r.Lineage] = true
-	}
 }
 
 func (g *Gateway) event(m *machine, ev ike.Event) {
@@ -271,15 +280,15 @@ func (g *Gateway) event(m *machine, ev ike.Event) {
 	g.w.watch.gatewayEvent(m, &ev)
 }
 
-func gatewayConn() *ike.Connection {
-	c := baseConn()
+func gatewayConn(w *World) *ike.Connection {
+	c := baseConn(w)
 	c.Local = ike.Side{ID: name("gw.test"), Auth: ike.AuthPSK}
 	c.Remote = ike.Side{Tail: ".clients.test", Auth: ike.AuthPSK}
 	c.LocalTS, c.RemoteTS = selectors("10.1.0.0/16"), selectors("10.2.0.0/16")
 	return c
 }
 
-func baseConn() *ike.Connection {
+func baseConn(w *World) *ike.Connection {
 	p, err := propose.ParseIKE("aes128gcm16-sha256-x25519")
 	if err != nil {
 		panic("sim: " + err.Error())
@@ -290,7 +299,7 @@ func baseConn() *ike.Connection {
 	}
 	return &ike.Connection{
 		Name: "office", PSK: ike.Secret("a key of the simulation"), IKE: []propose.IKE{p}, ESP: []propose.ESP{esp},
-		DPD: 30 * time.Second, Tickets: true, Fragment: 1252,
+		DPD: 30 * time.Second, Tickets: true, Fragment: cmp.Or(w.options.Fragment, 1252),
 		Gateway: netip.AddrPortFrom(gatewayAddr, 500), GatewayNAT: 4500,
 	}
 }

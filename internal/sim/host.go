@@ -37,6 +37,7 @@ type Client struct {
 	addr   netip.AddrPort
 	host   *Host
 	wanted bool
+	begun  int // life of the host's process in which it was told to connect
 }
 
 func newHost(w *World, n int) *Host {
@@ -48,7 +49,7 @@ func newHost(w *World, n int) *Host {
 	for i := range w.options.Tunnels {
 		c := &Client{host: h, name: fmt.Sprintf("c%d-%d.clients.test", n, i)}
 		c.addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{100, byte(64 + n), byte(i >> 8), byte(i)}), 500)
-		c.Conn = baseConn()
+		c.Conn = baseConn(w)
 		c.Conn.Local = ike.Side{ID: name(c.name), Auth: ike.AuthPSK}
 		c.Conn.Remote = ike.Side{ID: name("gw.test"), Auth: ike.AuthPSK}
 		c.Conn.LocalTS, c.Conn.RemoteTS = selectors("10.2.3.0/24"), selectors("10.0.0.0/8")
@@ -82,6 +83,10 @@ func (h *Host) forward(int, ike.Packet, int) { panic("sim: a host has one shard"
 
 // connect begins, with the ticket of the jar if there is one.
 func (h *Host) connect(c *Client) {
+	if h.m.e == nil || c.begun == h.m.life {
+		return
+	}
+	c.begun = h.m.life
 	j := h.jar[c.Conn]
 	h.m.command(ike.Command{
 		Kind: ike.CommandConnect, Conn: c.Conn, Local: c.addr, Remote: c.Conn.Gateway,
@@ -141,7 +146,7 @@ func (h *Host) Rebind() {
 
 // Close ends the client's connection for good: DELETE.
 func (c *Client) Close() {
-	c.wanted = false
+	c.wanted, c.begun = false, 0
 	c.host.m.command(ike.Command{Kind: ike.CommandClose, Conn: c.Conn})
 }
 
@@ -183,6 +188,9 @@ func (h *Host) receive(p ike.Packet) {
 }
 
 func (h *Host) record(m *machine, r ike.Record) bool {
+	if r.Kind == ike.RecordTicket {
+		h.w.watch.got(&r)
+	}
 	return r.Kind == ike.RecordTicket || r.Kind == ike.RecordTicketGone
 }
 

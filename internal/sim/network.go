@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"blackswan/ike"
+	"blackswan/wire"
 )
 
 // Network is how bad the path between clients and gateway is. Probabilities
@@ -15,6 +16,7 @@ type Network struct {
 	Late   float64       // a packet is overtaken: it takes up to a second longer
 	Delay  time.Duration // one way, at least; up to half as much is added
 	Forge  float64       // beside a packet comes a copy with one change, or from elsewhere
+	Liar   bool          // somebody near the clients answers every request in clear, and sooner
 	Cut    bool          // nothing gets through
 	Lose   func(toGateway bool, p ike.Packet) bool
 }
@@ -24,6 +26,13 @@ type natKey = netip.AddrPort
 
 // toGateway carries a packet of a host; p.Local is what the gateway sees.
 func (w *World) toGateway(p ike.Packet) {
+	if l, ok := w.lie(p); ok && w.Network.Liar {
+		w.after(w.within(time.Millisecond), func() {
+			if h := w.natted[p.Local]; h != nil {
+				h.receive(l)
+			}
+		})
+	}
 	w.carry(true, p, func(p ike.Packet) {
 		w.Gateway.receive(ike.Packet{Local: p.Remote, Remote: p.Local, Marker: p.Marker, Data: p.Data})
 	})
@@ -59,6 +68,27 @@ func (w *World) carry(toGateway bool, p ike.Packet, arrive func(ike.Packet)) {
 		q := ownPacket(p)
 		w.after(d, func() { arrive(q) })
 	}
+}
+
+// lie answers a request as one who has no keys can: with a refusal, or with a
+// token out of thin air.
+func (w *World) lie(p ike.Packet) (ike.Packet, bool) {
+	h, err := wire.ParseHeader(p.Data)
+	if err != nil || h.Response() {
+		return ike.Packet{}, false
+	}
+	h.Flags = h.Flags&wire.FlagInitiator ^ wire.FlagInitiator | wire.FlagResponse
+	m := wire.NewWriter(nil, h)
+	switch h.Exchange {
+	case wire.ExchangeIKESAInit:
+		m.Notify(wire.Notify{Type: wire.NotifyNoProposalChosen})
+	case wire.ExchangeSessionResume:
+		m.Notify(wire.Notify{Type: wire.NotifyTicketNACK})
+	default:
+		m.Notify(wire.Notify{Type: wire.NotifyInvalidIKESPI})
+		m.Notify(wire.Notify{Protocol: wire.ProtocolIKE, Type: wire.NotifyQCDToken, Data: make([]byte, 32)})
+	}
+	return ike.Packet{Local: p.Local, Remote: p.Remote, Marker: p.Marker, Data: m.Finish()}, true
 }
 
 // forge makes of a packet what somebody on the path could make of it.

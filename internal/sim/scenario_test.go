@@ -92,6 +92,7 @@ var crashes = []scenario{
 				t.Error("no client learned of the crash by its own ESP")
 			}
 		}},
+	{name: "crash, in fragments", seeds: 6, options: harsh.with(func(o *Options) { o.Fragment = 400 }), tell: crash},
 	{name: "two crashes within a minute", seeds: 8, options: harsh, tell: func(w *World) {
 		up(w)
 		w.Gateway.Crash(time.Second)
@@ -165,6 +166,15 @@ var outages = []scenario{
 		w.Gateway.Crash(time.Second)
 		w.Run(2 * time.Minute)
 	}},
+	{name: "NATs forget, nobody dies", seeds: 2, options: small, tell: func(w *World) {
+		up(w)
+		for range 4 {
+			for _, h := range w.Hosts {
+				h.Rebind()
+			}
+			w.Run(2 * time.Minute)
+		}
+	}, judge: func(t *testing.T, w *World) { none(t, "resumes", w.Resumes()) }},
 	{name: "NATs forget", seeds: 6, options: harsh.with(func(o *Options) { o.Traffic = 3 * time.Second }), tell: func(w *World) {
 		up(w)
 		for range 4 {
@@ -283,6 +293,13 @@ var thefts = []scenario{
 	}, judge: func(t *testing.T, w *World) {
 		none(t, "tokens", w.Tokens())
 		all(t, w, "by silence", w.Detected(ike.ByTimeout))
+	}},
+	{name: "liars", seeds: 6, options: small.with(func(o *Options) { o.Network = Network{Delay: 200 * time.Millisecond, Double: 0.1, Liar: true} }), tell: func(w *World) {
+		up(w)
+		for range 3 {
+			w.Gateway.Crash(time.Second)
+			w.Run(2 * time.Minute)
+		}
 	}},
 	{name: "forgers", seeds: 8, options: harsh.with(func(o *Options) { o.Network.Forge = 0.2 }), full: true, tell: func(w *World) {
 		up(w)

@@ -32,6 +32,23 @@ func TestStorm(t *testing.T) {
 	}
 }
 
+// A client that began anew has no other SA: every shard hears of it at once
+// (RFC 7296 2.4).
+func TestInitialContactReachesAllShards(t *testing.T) {
+	t.Parallel()
+	w := New(Options{Seed: max(*seed, 1), Shards: 4, Hosts: 2, Tunnels: 20, Cheap: true})
+	w.Connect(time.Second)
+	w.Run(40 * time.Second) // between two liveness checks, which would find out too
+	for _, h := range w.Hosts {
+		h.LoseJar()
+		h.Crash(time.Second)
+	}
+	w.Run(5 * time.Second)
+	if n := w.Gateway.SAs(); n != len(w.Clients) || w.Fulls() != 2*n || w.Err() != nil {
+		t.Errorf("%d SAs of %d clients after %d full handshakes (%v)", n, len(w.Clients), w.Fulls(), w.Err())
+	}
+}
+
 // The same seed tells the same story, or a fault could not be looked into.
 func TestSeedReplays(t *testing.T) {
 	t.Parallel()

@@ -24,7 +24,8 @@ type watch struct {
 	live      map[ticketID]int                   // SAs at the gateway
 	twice     []ticketID                         // had two within this step
 	confirmed map[ticketID]int
-	revoked   map[[16]byte]bool
+	lineage   map[*ike.Connection][16]byte // of the last ticket that a client got
+	revoked   map[[16]byte]bool            // both ends know of the DELETE
 	ledger    map[account]*balance
 	called    map[wire.SPIs]int // showings of the roll call, since the boot
 
@@ -53,7 +54,7 @@ func newWatch(w *World) *watch {
 		w: w, clients: map[*ike.Connection]*Client{}, shown: map[wire.SPI]ticketID{},
 		atGateway: map[wire.SPIs]ticketID{}, atHost: map[wire.SPIs]*Client{},
 		keys: [2]map[wire.SPIs][sha256.Size]byte{{}, {}}, live: map[ticketID]int{}, confirmed: map[ticketID]int{},
-		revoked: map[[16]byte]bool{}, ledger: map[account]*balance{}, called: map[wire.SPIs]int{},
+		lineage: map[*ike.Connection][16]byte{}, revoked: map[[16]byte]bool{}, ledger: map[account]*balance{}, called: map[wire.SPIs]int{},
 	}
 }
 
@@ -144,6 +145,9 @@ func (x *watch) hostEvent(h *Host, ev *ike.Event) {
 			c.Fulls++
 		}
 	case ike.EventDown:
+		if ev.Reason == "deleted by us" || ev.Reason == "deleted by the peer" {
+			x.revoked[x.lineage[ev.Connection]] = true
+		}
 		delete(x.atHost, ev.SPIs)
 		delete(x.keys[1], ev.SPIs)
 	case ike.EventFallback:
@@ -172,11 +176,25 @@ func (x *watch) hostSent(h *Host, p ike.Packet) {
 		if pay.Type != wire.PayloadNotify || err != nil || n.Type != wire.NotifyTicketOpaque {
 			continue
 		}
-		var s ticket.Session
-		if x.ring.Open(&s, n.Data, x.w.Gateway.first.Unix()) == nil {
-			x.shown[head.SPIi] = ticketID{s.Lineage, s.Serial}
+		if id, ok := x.open(n.Data); ok {
+			x.shown[head.SPIi] = id
 		}
 	}
+}
+
+// got remembers what a client's ticket is of.
+func (x *watch) got(r *ike.Record) {
+	if id, ok := x.open(r.Ticket); ok {
+		x.lineage[r.Connection] = id.lineage
+	}
+}
+
+func (x *watch) open(t []byte) (ticketID, bool) {
+	var s ticket.Session
+	if x.ring.Open(&s, t, x.w.Gateway.first.Unix()) != nil {
+		return ticketID{}, false
+	}
+	return ticketID{s.Lineage, s.Serial}, true
 }
 
 // arrived credits whoever sends a first message.

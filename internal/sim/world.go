@@ -19,14 +19,15 @@ import (
 // Options are what a World is made of. Zero values mean one shard, one host,
 // one client, a perfect network and real key agreement.
 type Options struct {
-	Seed    uint64
-	Shards  int     // of the gateway
-	Hosts   int     // client processes
-	Tunnels int     // clients in each of them
-	NAT     bool    // every other host is behind a NAT of its own
-	Cheap   bool    // key agreement without curves: all pairs are one pair
-	Network Network // at the beginning
-	Workers int     // key agreements that the gateway's shards admit at once; 0: as the program
+	Seed     uint64
+	Shards   int     // of the gateway
+	Hosts    int     // client processes
+	Tunnels  int     // clients in each of them
+	NAT      bool    // every other host is behind a NAT of its own
+	Fragment int     // largest IKE datagram of both ends in octets; 0: 1252
+	Cheap    bool    // key agreement without curves: all pairs are one pair
+	Network  Network // at the beginning
+	Workers  int     // key agreements that the gateway's shards admit at once; 0: as the program
 
 	NoTokens   bool          // nobody makes or shows QCD tokens
 	NoRollCall bool          // no table is written
