@@ -16,8 +16,7 @@ type totals struct {
 	detected string // client: how the last loss was learned
 }
 
-// event counts an event of the machine, writes it to the log and tells the
-// owner. Some are orders to the node.
+// event takes an event of the machine. Some are orders to the node.
 func (s *shard) event(now time.Time, o ike.Output) {
 	x := o.Event
 	switch x.Kind {
@@ -34,16 +33,14 @@ func (s *shard) event(now time.Time, o ike.Output) {
 		s.node.nextEpoch()
 		return
 	}
-	ev, ok := publicEvent(now, x)
-	if !ok {
-		return
+	if ev, ok := publicEvent(now, x); ok {
+		s.tellEvent(ev)
 	}
-	s.count(&ev)
-	s.tellEvent(ev)
 }
 
-// tellEvent writes ev to the log and tells the owner.
+// tellEvent counts ev, writes it to the log and tells the owner.
 func (s *shard) tellEvent(ev Event) {
+	s.count(&ev)
 	s.log.event(&ev)
 	if s.node.cfg.OnEvent != nil {
 		s.node.cfg.OnEvent(ev)

@@ -1,0 +1,133 @@
+package blackswan
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"blackswan/dataplane"
+	"blackswan/dataplane/keysonly"
+	"blackswan/internal/udp"
+)
+
+// seeing is a plane that sees what the test says.
+type seeing struct {
+	*keysonly.Plane
+	reports chan dataplane.Report
+	refuse  error
+}
+
+func newSeeing() *seeing { return &seeing{keysonly.Open(), make(chan dataplane.Report, 8), nil} }
+
+func (p *seeing) Reports() <-chan dataplane.Report { return p.reports }
+
+func (p *seeing) Install(c dataplane.Child) error {
+	if p.refuse != nil {
+		return p.refuse
+	}
+	return p.Plane.Install(c)
+}
+
+func (p *seeing) Close() error {
+	close(p.reports)
+	return p.Plane.Close()
+}
+
+// TestRFC6290_8_2_ESPOfALostSA: an ESP packet of before the crash is answered
+// with the token of the IKE SA that it belonged to.
+func TestRFC6290_8_2_ESPOfALostSA(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		_, gr := l.gateway()
+		c, cr := l.connect("ann", l.client("ann"))
+		time.Sleep(2 * time.Second)
+		out := c.Status(-1).SAs[0].ChildOut
+		l.crash(gr)
+		l.net.Path = func(m *udp.Message) bool { // the roll call is lost
+			return !(m.Remote.Addr() == clientAddr && m.Data[18] == 37 && m.Data[19]&0x20 != 0)
+		}
+		plane := newSeeing()
+		l.gw.Plane = plane
+		_, gr = l.gateway()
+		time.Sleep(time.Second)
+		l.want("ann", Detected, 0)
+		for _, length := range []int{40, 200} { // never an answer larger than its cause
+			plane.reports <- dataplane.Report{
+				Kind: dataplane.Unknown, SPI: spiOf(t, out), Length: length, Encap: true,
+				Local: netip.AddrPortFrom(gatewayAddr, 4500), Remote: netip.AddrPortFrom(clientAddr, 4500),
+			}
+			time.Sleep(time.Second)
+			if length == 40 {
+				l.want("ann", Detected, 0)
+			}
+		}
+		l.detected("ann", "esp_reply")
+		l.want("ann", Resumed, 1)
+		cr.stop(t, nil)
+		gr.stop(t, nil)
+	})
+}
+
+func spiOf(t *testing.T, text string) (spi uint32) {
+	t.Helper()
+	for _, c := range text {
+		digit := uint32(c - '0')
+		if c >= 'a' {
+			digit = uint32(c-'a') + 10
+		}
+		spi = spi<<4 | digit
+	}
+	return spi
+}
+
+// TestD7_TrafficConfirms: the first packet through the tunnel spends the
+// ticket, before any INFORMATIONAL.
+func TestD7_TrafficConfirms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		_, gr := l.gateway()
+		_, cr := l.connect("ann", l.client("ann"))
+		time.Sleep(2 * time.Second)
+		l.crash(gr)
+		plane := newSeeing()
+		l.gw.Plane = plane
+		g, gr := l.gateway()
+		time.Sleep(500 * time.Millisecond)
+		l.want("gateway", Resumed, 1)
+		l.want("gateway", Confirmed, 0)
+		plane.reports <- dataplane.Report{Kind: dataplane.Used, SPI: spiOf(t, g.Status(-1).SAs[0].ChildIn)}
+		time.Sleep(100 * time.Millisecond)
+		l.want("gateway", Confirmed, 1)
+		cr.stop(t, nil)
+		gr.stop(t, nil)
+	})
+}
+
+// TestPlaneRefuses: a plane that cannot carry a Child SA says so, and the IKE
+// SA stays.
+func TestPlaneRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		plane := newSeeing()
+		plane.refuse = errors.New("no device")
+		l.gw.Plane = plane
+		g, gr := l.gateway()
+		_, cr := l.connect("ann", l.client("ann"))
+		time.Sleep(time.Second)
+		l.mu.Lock()
+		told := 0
+		for _, e := range l.seen {
+			if e.Kind == ChildFailed && errors.Is(e.Err, plane.refuse) {
+				told++
+			}
+		}
+		l.mu.Unlock()
+		if st := g.Status(0); told != 1 || st.Totals.SAs != 1 || st.Totals.ChildFailed != 1 {
+			t.Errorf("told %d times; status: %+v", told, st.Totals)
+		}
+		cr.stop(t, nil)
+		gr.stop(t, nil)
+	})
+}
