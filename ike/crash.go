@@ -166,7 +166,7 @@ func (e *Endpoint) tokenShown(sa *SA) (shown, proved bool) {
 		shown = true
 		if !sa.budget.Take(e.now) { //rfc:6290-8.1-1 6290-8.2-5
 			e.drop(DropTokenRate)
-			return shown, false
+			break
 		}
 		for i := range sa.tokens {
 			if sa.tokens[i].Verify(n.Data) { //rfc:6290-3-3
@@ -202,6 +202,9 @@ func (e *Endpoint) lostHint(sa *SA) {
 	}
 }
 
+// espReplySize is INVALID_SPI with a QCD_TOKEN of ours.
+const espReplySize = wire.HeaderLen + 8 + 4 + 8 + 32
+
 // espReport takes an ESP packet with an SPI that no SA owns (RFC 6290 8.2).
 // With the map of before the crash its answer carries the token; without,
 // INVALID_SPI alone within a small budget (rule A8).
@@ -216,7 +219,7 @@ func (e *Endpoint) espReport(r Report) {
 	h := wire.Header{Version: wire.Version, Exchange: wire.ExchangeInformational, Flags: wire.FlagInitiator}
 	s, known := e.survivors[r.SPI]
 	var tok []byte
-	if known && e.tokens != nil {
+	if known && e.tokens != nil && r.Length >= espReplySize { // a shorter one spends no answer of its SA
 		ours := s.SPIs.R
 		if s.Original {
 			ours = s.SPIs.I
@@ -371,7 +374,7 @@ func (e *Endpoint) Plane(now time.Time, r Report) {
 // follow moves sa to where its peer is now: only a peer behind a NAT moves so,
 // only if we are not behind one ourselves, once a second (rule G3, RFC 7296 2.23).
 func (e *Endpoint) follow(sa *SA, p Packet) {
-	if !sa.behind || sa.Original || p.Remote == sa.remote.addrPort() || e.now-sa.moved < 1e9 {
+	if !sa.behind || sa.natted || sa.Original || p.Remote == sa.remote.addrPort() || e.now-sa.moved < 1e9 {
 		return
 	}
 	sa.moved = e.now

@@ -69,7 +69,7 @@ func (e *Endpoint) amplifies(p Packet) bool {
 func (e *Endpoint) learnFirst(sa *SA) {
 	m := &e.msg
 	sa.frag = m.has(wire.NotifyFragmentationSupported)
-	sa.behind = e.behindNAT(sa)
+	sa.behind, sa.natted = e.detectNAT(sa)
 	for _, v := range m.vendors[:m.nVendors] {
 		if string(v) == string(rollCallVendor[:]) {
 			sa.rollCall = true
@@ -88,10 +88,10 @@ func (e *Endpoint) learnFirst(sa *SA) {
 	}
 }
 
-// behindNAT compares the peer's NAT_DETECTION hashes with what we see
+// detectNAT compares the peer's NAT_DETECTION hashes with what we see
 // (RFC 7296 2.23). The peer names one or more source addresses; a message
 // without these notifies does not tell.
-func (e *Endpoint) behindNAT(sa *SA) bool {
+func (e *Endpoint) detectNAT(sa *SA) (found, ours bool) {
 	spii, spir := uint64(sa.spi.I), uint64(sa.spi.R)
 	if sa.state == stateHalf {
 		spir = 0 // the request was hashed before our SPI was known
@@ -106,7 +106,7 @@ func (e *Endpoint) behindNAT(sa *SA) bool {
 			dest = natt.Match(n.Data, spii, spir, sa.local.addrPort())
 		}
 	}
-	return sources > 0 && (!source || !dest)
+	return sources > 0 && (!source || !dest), sources > 0 && !dest
 }
 
 // initAgreed finishes the response when the key agreement is done.

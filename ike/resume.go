@@ -76,6 +76,8 @@ func (e *Endpoint) judge(s *ticket.Session, conn *Connection) error {
 		return refused("its identity does not fit the connection any more")
 	case idr.Type != conn.Local.ID.Type || string(idr.Data) != string(conn.Local.ID.Data):
 		return refused("our identity is another now")
+	case (s.MethodI == uint8(wire.AuthSharedKey)) != (conn.Remote.Auth == AuthPSK):
+		return refused("the connection wants another proof of identity now")
 	case algorithms.Valid() != nil || !permits(conn.IKE, algorithms):
 		return refused("its algorithms are not allowed any more")
 	case s.AuthForm == formShort && !conn.Libreswan:

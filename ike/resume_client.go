@@ -1,6 +1,8 @@
 package ike
 
 import (
+	"encoding/binary"
+
 	"blackswan/internal/suite"
 	"blackswan/ticket"
 	"blackswan/wire"
@@ -188,7 +190,7 @@ func (e *Endpoint) resumedAnswer(sa *SA) error {
 // takeTicket stores a ticket and everything that the client needs beside it
 // (RFC 5723 4.2): only when the exchange was successful.
 func (e *Endpoint) takeTicket(sa *SA) {
-	n, ok := e.msg.note(wire.NotifyTicketLTOpaque)
+	d, ok := e.msg.granted()
 	t := sa.tun
 	if !ok || t == nil {
 		if e.msg.has(wire.NotifyTicketACK) && t != nil { // not now: ask by INFORMATIONAL (RFC 5723 4.1)
@@ -196,14 +198,7 @@ func (e *Endpoint) takeTicket(sa *SA) {
 		}
 		return
 	}
-	if len(n.Data) <= 4 || len(n.Data)-4 > maxForeignTicket {
-		return
-	}
-	d := n.Data
-	life := int64(d[0])<<24 | int64(d[1])<<16 | int64(d[2])<<8 | int64(d[3])
-	if life == 0 {
-		return
-	}
+	life := int64(binary.BigEndian.Uint32(d))
 	s := &e.session
 	e.remember(sa, s)
 	s.Expires = e.wall + life
@@ -218,6 +213,13 @@ func (e *Endpoint) takeTicket(sa *SA) {
 	e.record(sa, Record{Kind: RecordTicket, Durable: true, Connection: sa.conn, Ticket: t.ticket, Session: t.session, Expires: t.expires})
 	e.event(sa, Event{Kind: EventTicket})
 	e.schedule(sa)
+}
+
+// granted is what TICKET_LT_OPAQUE holds, if it is a ticket that the client
+// takes: 4 octets of lifetime, and the ticket.
+func (m *message) granted() ([]byte, bool) {
+	n, ok := m.note(wire.NotifyTicketLTOpaque)
+	return n.Data, ok && len(n.Data) > 4 && len(n.Data)-4 <= maxForeignTicket && binary.BigEndian.Uint32(n.Data) != 0
 }
 
 // maxForeignTicket is the largest ticket that the jar keeps (rule D12).

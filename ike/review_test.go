@@ -1,9 +1,11 @@
 package ike
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
+	"blackswan/ticket"
 	"blackswan/wire"
 )
 
@@ -319,6 +321,99 @@ func TestRFC7296_2_21_3_InvalidSyntaxIsFatal(t *testing.T) {
 	}
 }
 
+// Who is itself behind a NAT does not follow a peer (RFC 7296 2.23).
+func TestRuleG3_BehindANATNobodyIsFollowed(t *testing.T) {
+	w := newWorld(t, "natted gateway")
+	public := netip.MustParseAddrPort("203.0.113.1:500")
+	w.cl.conn.Gateway = public
+	w.connectThrough(public)
+	g, c := w.one()
+	if !g.behind {
+		t.Fatal("the NAT was not seen")
+	}
+	w.now = w.now.Add(5 * time.Second)
+	p := w.craft(w.cl, c, wire.ExchangeInformational, false, 2, func(*wire.Writer) {})
+	from := netip.MustParseAddrPort("203.0.113.66:4500")
+	before := g.remote
+	w.give(w.gw, Packet{Local: g.local.addrPort(), Remote: from, Marker: true, Data: p.Data})
+	if g.remote != before {
+		t.Fatal("moved to " + from.String())
+	}
+}
+
+// connectThrough connects to a gateway whose address a NAT translates.
+func (w *world) connectThrough(public netip.AddrPort) {
+	step := func() {
+		for i := 0; len(w.flight) > 0 && i < 100; i++ {
+			p := w.flight[0]
+			w.flight = w.flight[1:]
+			if p.Remote.Addr() == public.Addr() {
+				w.gw.e.Packet(w.now, Packet{Local: netip.AddrPortFrom(gwAddr.Addr(), p.Remote.Port()), Remote: p.Local, Marker: p.Marker, Data: p.Data})
+				w.drain(w.gw)
+			} else {
+				w.cl.e.Packet(w.now, Packet{Local: p.Remote, Remote: netip.AddrPortFrom(public.Addr(), p.Local.Port()), Marker: p.Marker, Data: p.Data})
+				w.drain(w.cl)
+			}
+			w.advanceNodes()
+		}
+	}
+	w.cl.e.Command(w.now, Command{Kind: CommandConnect, Conn: w.cl.conn, Local: w.cl.addr, Remote: public})
+	w.drain(w.cl)
+	w.advanceNodes()
+	step()
+}
+
+// A ticket that the client does not take leaves no used one behind.
+func TestRFC5723_4_3_1_UsedTicketGoesWhateverComes(t *testing.T) {
+	w := newWorld(t, "no life")
+	w.connect()
+	_, c := w.one()
+	old := append([]byte(nil), w.cl.ticket.Ticket...)
+	w.cl.e.at(w.now)
+	_ = w.cl.e.msg.sort(informational, wire.PayloadNone, nil)
+	w.cl.e.msg.notes[0] = wire.Notify{Type: wire.NotifyTicketLTOpaque, Data: make([]byte, 40)} // life 0
+	w.cl.e.msg.nNotes = 1
+	c.half = &half{}
+	c.state = stateAuth
+	w.cl.e.counts.established--
+	w.cl.e.forgetPeer(c)
+	w.cl.e.connected(c)
+	w.drain(w.cl)
+	if w.cl.ticket != nil && string(w.cl.ticket.Ticket) == string(old) {
+		t.Fatal("the used ticket is still there")
+	}
+}
+
+// A ticket of an authentication that the connection does not allow any more is
+// no way around the new one.
+func TestRFC5723_5_AuthenticationMethodIsJudgedAgain(t *testing.T) {
+	w := newWorld(t, "method")
+	w.connect()
+	w.one()
+	w.gw.conn.Remote.Auth = AuthCert
+	s := &ticket.Session{}
+	if err := ticket.ParseSession(w.cl.ticket.Session, s); err != nil {
+		t.Fatal(err)
+	}
+	if w.gw.e.judge(s, w.gw.conn) == nil {
+		t.Fatal("a PSK ticket resumes a connection of certificates")
+	}
+}
+
+// An initiator may send a CERTREQ for each of its CAs; they are hints.
+func TestRFC7296_3_7_ManyCertReqs(t *testing.T) {
+	b := wire.NewWriter(nil, wire.Header{})
+	for range 12 {
+		b.CertReq(wire.CertReq{Encoding: wire.CertX509Signature, Hashes: make([]byte, 20)})
+	}
+	b.ID(wire.PayloadIDi, id("x"))
+	body := b.Finish()
+	var m message
+	if err := m.sort(authRequest, wire.PayloadCERTREQ, body[wire.HeaderLen:]); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // An identity may be as long as a message allows; no ticket holds it.
 func TestLongIdentity(t *testing.T) {
 	w := newWorld(t, "long")
@@ -330,6 +425,54 @@ func TestLongIdentity(t *testing.T) {
 	w.callRoll(w.gw)
 	w.run(2 * time.Minute)
 	w.one()
+}
+
+// A report that may not be answered does not use up the answers of its SA.
+func TestRuleA8_ShortPacketsSpendNoToken(t *testing.T) {
+	w := newWorld(t, "short esp", quiet, func(gw, cl *Config) { gw.RollCall = RollCallAll })
+	w.connect()
+	g, _ := w.one()
+	spi := g.child.in
+	var list []Survivor
+	for _, s := range w.gw.kidmap {
+		list = append(list, s)
+	}
+	w.crash(w.gw)
+	w.gw.e.Command(w.now, Command{Kind: CommandSurvivors, Survivors: list})
+	w.drain(w.gw)
+	report := func(length int) {
+		w.gw.e.Plane(w.now, Report{Kind: ReportUnknownSPI, SPI: spi, Local: gwAddr, Remote: clAddr, Length: length})
+		w.drain(w.gw)
+	}
+	for range 20 {
+		report(20)
+		w.now = w.now.Add(2 * time.Second)
+	}
+	report(1400)
+	w.deliver()
+	if w.cl.last(EventDetected).By != ByESPReply {
+		t.Fatal(w.text(), w.dump())
+	}
+}
+
+// The proof counts although what stands behind it is over the limit.
+func TestRuleA6_ProofBeforeTheLimit(t *testing.T) {
+	w := newWorld(t, "proof", quiet)
+	w.connect()
+	g, c := w.one()
+	right, _ := w.gw.e.tokens.Token(nil, g.gen, uint64(c.spi.I), uint64(c.spi.R))
+	for range 9 {
+		c.budget.Take(w.cl.e.now)
+	}
+	m := wire.NewWriter(nil, wire.Header{SPIi: c.spi.I, SPIr: c.spi.R, Version: wire.Version, Exchange: wire.ExchangeInformational, Flags: wire.FlagResponse})
+	m.Notify(wire.Notify{Protocol: wire.ProtocolIKE, Type: wire.NotifyQCDToken, Data: right})
+	for range 4 {
+		m.Notify(wire.Notify{Protocol: wire.ProtocolIKE, Type: wire.NotifyQCDToken, Data: make([]byte, 32)})
+	}
+	w.give(w.cl, Packet{Local: clAddr, Remote: gwAddr, Data: m.Finish()})
+	if w.cl.count(EventDetected) != 1 {
+		t.Fatal("the proof was lost")
+	}
 }
 
 // Each single message of a connection, of a resume and of a DELETE may be lost.

@@ -152,7 +152,7 @@ func (m *message) take(p wire.Payload) error {
 	case wire.PayloadCERT:
 		return fill(m.certs[:], &m.nCerts, p.Body)
 	case wire.PayloadCERTREQ:
-		return fill(m.certReqs[:], &m.nCertReqs, p.Body)
+		_ = fill(m.certReqs[:], &m.nCertReqs, p.Body) // a hint: more may be ignored (RFC 7296 3.7)
 	case wire.PayloadDelete:
 		return fill(m.deletes[:], &m.nDeletes, p.Body)
 	case wire.PayloadVendorID:

@@ -61,7 +61,8 @@ type SA struct {
 	marker   bool // packets carry the non-ESP marker
 	frag     bool // both sides support fragmentation
 	rollCall bool // the peer announced the roll call
-	behind   bool // the peer is behind a NAT
+	behind   bool // a NAT is on the path
+	natted   bool // we are behind one
 	confirm  bool // resumed and not yet confirmed (rule D7)
 	form     uint8
 	method   [2]uint8 // authentication methods of the initiator and the responder
