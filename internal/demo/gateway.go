@@ -52,10 +52,10 @@ func (t *tally) counts() map[string]uint64 {
 	return counts
 }
 
-// runGateway runs until ctx or stdin ends. The end of stdin is that of the
+// runGateway runs until orders or stdin ends. The end of stdin is that of the
 // supervisor, which did not clean up.
-func runGateway(ctx context.Context, s spec, stdin io.Reader, stdout io.Writer) error {
-	ctx, stop := context.WithCancel(ctx)
+func runGateway(orders context.Context, s spec, stdin io.Reader, stdout io.Writer) error {
+	ctx, stop := context.WithCancel(orders)
 	defer stop()
 	var wire tally
 	cfg := s.gatewayConfig()
@@ -72,7 +72,11 @@ func runGateway(ctx context.Context, s spec, stdin io.Reader, stdout io.Writer) 
 		answer(stdin, json.NewEncoder(stdout), begins, &wire)
 		stop()
 	}()
-	return errors.Join(<-ran, os.RemoveAll(s.Dir))
+	err = <-ran
+	if orders.Err() == nil {
+		err = errors.Join(err, os.RemoveAll(s.Dir))
+	}
+	return err
 }
 
 // answer tells begins, then the usage for each line of stdin. It returns at the
