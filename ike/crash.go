@@ -219,7 +219,11 @@ func (e *Endpoint) espReport(r Report) {
 	h := wire.Header{Version: wire.Version, Exchange: wire.ExchangeInformational, Flags: wire.FlagInitiator}
 	s, known := e.survivors[r.SPI]
 	var tok []byte
-	if known && e.tokens != nil && r.Length >= espReplySize { // a shorter one spends no answer of its SA
+	if known && e.tokens != nil {
+		if r.Length < espReplySize { // it spends no answer of its SA
+			e.drop(DropUnknownSPI)
+			return
+		}
 		ours := s.SPIs.R
 		if s.Original {
 			ours = s.SPIs.I
