@@ -3,9 +3,11 @@ package interop
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // program builds blackswan once for the lab and returns where it is.
@@ -69,6 +71,9 @@ func (n *Node) swan(t testing.TB, role, yaml string, files map[string][]byte, mo
 func (s *Swan) start(t testing.TB) {
 	t.Helper()
 	s.Process = s.node.Start(t, nil, s.command...)
+	if s.command[1] == "connect" {
+		t.Cleanup(s.Interrupt) // with a DELETE, so that the peer has not to wait for us
+	}
 }
 
 // KeyLog is the file with the keys of every SA, in Wireshark's form.
@@ -103,14 +108,42 @@ type SA struct {
 	ChildOut string `json:"child_out"`
 }
 
+// Do runs a command about this running program, such as delete.
+func (s *Swan) Do(t testing.TB, command ...string) {
+	t.Helper()
+	s.node.MustRun(t, nil, s.about(command...)...)
+}
+
 // Status asks our program over its control socket.
 func (s *Swan) Status(t testing.TB) (status Status, err error) {
 	t.Helper()
-	out, err := s.node.Run(t, nil, s.command[0], "status", "--json", "--state", filepath.Join(s.Dir, "state"))
+	out, err := s.node.Run(t, nil, s.about("status", "--json")...)
 	if err != nil {
 		return status, fmt.Errorf("status: %w: %s", err, out)
 	}
 	return status, json.Unmarshal([]byte(out), &status)
+}
+
+func (s *Swan) about(command ...string) []string {
+	return append(append([]string{s.command[0]}, command...), "--state", filepath.Join(s.Dir, "state"))
+}
+
+// AwaitStored waits until the gateway has written its store after a moment and
+// has been quiet for a while: what it keeps behind (rule C2) is then on disk.
+func (s *Swan) AwaitStored(t testing.TB, after time.Time) {
+	t.Helper()
+	last, quiet := time.Time{}, 0
+	until(t, "our gateway to write its store", func() bool {
+		info, err := os.Stat(filepath.Join(s.Dir, "state", "store.db"))
+		if err != nil || !info.ModTime().After(after) {
+			return false
+		}
+		if !info.ModTime().Equal(last) {
+			last, quiet = info.ModTime(), 0
+		}
+		quiet++
+		return quiet > 10
+	})
 }
 
 // AwaitUp waits until our program has exactly one established IKE SA, with a

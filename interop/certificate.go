@@ -3,13 +3,16 @@ package interop
 import (
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -112,4 +115,32 @@ func ecdsaKey(t testing.TB) crypto.Signer {
 		t.Fatal(err)
 	}
 	return key
+}
+
+func ed25519Key(t testing.TB) crypto.Signer {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// loadCertificate reads PREFIX.pem and PREFIX.key, issued by the root in ca.
+func loadCertificate(t testing.TB, prefix, ca string) *Certificate {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(prefix+".pem", prefix+".key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(b)
+	root, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Certificate{cert: pair.Leaf, key: pair.PrivateKey.(crypto.Signer), issuer: &Certificate{cert: root}}
 }

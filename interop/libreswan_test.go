@@ -143,7 +143,7 @@ func TestWeResumeIntoLibreswan(t *testing.T) {
 	if status := kept(t); status.Totals.Tickets == 0 || status.SAs[0].ChildIn != "" {
 		t.Errorf("our client after the failed Child SA: %+v", status)
 	}
-	ours.Await(t, 0, `(?i)child`)
+	ours.Await(t, 0, `msg="no child sa"`)
 
 	mark := pluto.Mark()
 	ours.Kill()
@@ -169,4 +169,34 @@ func TestWeResumeIntoLibreswan(t *testing.T) {
 	if len(nack) == 0 || strings.Join(nack[0].Notifies(), " ") != "TICKET_NACK (16412)" {
 		t.Errorf("libreswan sent no TICKET_NACK:\n%s", packets.Ladder())
 	}
+}
+
+// Without the switch our client shows libreswan the AUTH of RFC 5723, is
+// refused, and falls back to a full handshake.
+func TestWeFallBackWithoutTheSwitch(t *testing.T) {
+	gateway, client := lab.Node(t, "libre-strict"), lab.Node(t, "client-o")
+	pluto := plutoGateway(t, gateway, client)
+	ours := client.Connect(t, usual.ourClient(gateway), nil)
+	awaitTicket(t, ours)
+	mark := pluto.Mark()
+	ours.Kill()
+	ours.Restart(t)
+	pluto.Await(t, mark, `processing IKE_SESSION_RESUME request`)
+	pluto.Await(t, mark, serverFull)
+	if pluto.Said(mark, serverResumed) {
+		t.Error("libreswan takes the AUTH of RFC 5723: the switch has become needless")
+	}
+	awaitTicket(t, ours)
+	if status, err := ours.Status(t); err != nil || status.Totals.FellBack != 1 {
+		t.Errorf("our client: %+v, %v", status.Totals, err)
+	}
+}
+
+// awaitTicket waits until our client has an SA and a ticket.
+func awaitTicket(t *testing.T, ours *Swan) {
+	t.Helper()
+	until(t, "a ticket at our client", func() bool {
+		status, err := ours.Status(t)
+		return err == nil && len(status.SAs) == 1 && status.SAs[0].State == "established" && status.Totals.Tickets > 0
+	})
 }

@@ -78,3 +78,23 @@ func TestLibreswanMeetsItself(t *testing.T) {
 	w.Whack(t, "--no-impair", "revival") // its word for the fallback
 	resume(clientFull)
 }
+
+func TestTsharkKnowsABrokenPacket(t *testing.T) {
+	from, to := lab.Node(t, "judge-from"), lab.Node(t, "judge-to")
+	seen := func(datagram []byte) Packets {
+		capture := to.Capture(t)
+		if _, err := from.Dial(t, to.Addr, 500).Write(datagram); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the datagram", func() bool { return capture.Size(t) > 24 }) // a file header alone
+		return capture.End(t)
+	}
+	if good := seen(halfOpen(t)); len(good) != 1 || len(good.Faults()) != 0 {
+		t.Errorf("%d packets, faults of a good one: %v", len(good), good.Faults())
+	}
+	broken := halfOpen(t)
+	broken[28+40+3] = 0x08 // the KE payload ends before its key, which then reads as payloads
+	if bad := seen(broken); len(bad.Faults()) == 0 {
+		t.Errorf("no fault in a broken one:\n%s", bad.Ladder())
+	}
+}

@@ -94,6 +94,14 @@ func TestStrongSwanDelete(t *testing.T) {
 			t.Error("strongSwan does not know that its DELETE arrived")
 		}
 	})
+	t.Run("our gateway", func(t *testing.T) {
+		ours, _ := f.swanDials(t, f.charon, usual)
+		mark := f.charon.Mark()
+		ours.Do(t, "delete", ours.AwaitUp(t).SPIr)
+		f.charon.Await(t, mark, `received DELETE for IKE_SA office`)
+		f.charon.AwaitNone(t)
+		ours.AwaitNone(t)
+	})
 	t.Run("its gateway", func(t *testing.T) {
 		ours, before := f.dialSwan(t, f.charon, usual)
 		mark := f.charon.Mark()

@@ -3,6 +3,7 @@ package interop
 import (
 	"crypto"
 	"encoding/hex"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -70,6 +71,7 @@ func pair(t testing.TB, key func() crypto.Signer) (gateway, client *Certificate)
 func TestStrongSwan(t *testing.T) {
 	f := meetSwan(t)
 	rsaGateway, rsaClient := pair(t, func() crypto.Signer { return rsaKey(t, 2048) })
+	edGateway, edClient := pair(t, func() crypto.Signer { return ed25519Key(t) })
 	ecdsaGateway, ecdsaClient := pair(t, func() crypto.Signer { return ecdsaKey(t) })
 	cases := []struct {
 		name string
@@ -88,37 +90,40 @@ func TestStrongSwan(t *testing.T) {
 			map[string]string{"encr-alg": "AES_CBC", "integ-alg": "HMAC_SHA2_512_256", "prf-alg": "PRF_HMAC_SHA2_512", "dh-group": "CURVE_25519"}},
 		{"RSA gateway, ECDSA client, ChaCha20, ECP-384", profile{ike: "chacha20poly1305-prfsha512-ecp384", esp: "chacha20poly1305", gateway: rsaGateway, client: ecdsaClient},
 			map[string]string{"encr-alg": "CHACHA20_POLY1305", "prf-alg": "PRF_HMAC_SHA2_512", "dh-group": "ECP_384"}},
-	}
-	check := func(t *testing.T, sa SwanSA, want map[string]string, remoteID string) {
-		for key, value := range want {
-			if sa.Values[key] != value {
-				t.Errorf("strongSwan sees %s = %q, want %q", key, sa.Values[key], value)
-			}
-		}
-		if sa.Values["remote-id"] != remoteID {
-			t.Errorf("strongSwan sees remote-id = %q, want %q", sa.Values["remote-id"], remoteID)
-		}
-		child := sa.Children[0]
-		if child.Values["mode"] != "TUNNEL" || child.Values["protocol"] != "ESP" {
-			t.Errorf("strongSwan's Child SA: %v", child.Values)
-		}
+		{"Ed25519, AES-GCM, ECP-521", profile{ike: "aes256gcm16-prfsha512-ecp521", esp: "aes128-sha512", gateway: edGateway, client: edClient},
+			map[string]string{"encr-alg": "AES_GCM_16", "prf-alg": "PRF_HMAC_SHA2_512", "dh-group": "ECP_521"}},
+		{"PSK, AES-CBC, MODP-3072", profile{ike: "aes128-sha256-modp3072", esp: "aes256-sha256"},
+			map[string]string{"encr-alg": "AES_CBC", "integ-alg": "HMAC_SHA2_256_128", "dh-group": "MODP_3072"}},
 	}
 	for _, c := range cases {
-		t.Run(c.name+"/we initiate", func(t *testing.T) {
-			capture := f.client.Capture(t)
-			ours, sa := f.dialSwan(t, f.charon, c.profile)
-			check(t, sa, c.said, clientID)
-			if c.said["encr-alg"] == "CHACHA20_POLY1305" {
-				return // tshark 4.0 cannot decrypt it
-			}
-			packets := capture.End(t, ours.KeyLog())
-			packets.WellFormed(t)
-			packets.Opened(t)
-		})
-		t.Run(c.name+"/it initiates", func(t *testing.T) {
-			_, sa := f.swanDials(t, f.charon, c.profile)
-			check(t, sa, c.said, gatewayID)
-		})
+		for _, way := range []struct {
+			name, peer string
+			node       *Node
+			dial       func(*testing.T, *Charon, profile) (*Swan, SwanSA)
+		}{
+			{"we initiate", clientID, f.client, f.dialSwan},
+			{"it initiates", gatewayID, f.gateway, f.swanDials},
+		} {
+			t.Run(c.name+"/"+way.name, func(t *testing.T) {
+				capture := way.node.Capture(t)
+				ours, sa := way.dial(t, f.charon, c.profile)
+				c.said["remote-id"] = way.peer
+				for key, value := range c.said {
+					if sa.Values[key] != value {
+						t.Errorf("strongSwan sees %s = %q, want %q", key, sa.Values[key], value)
+					}
+				}
+				if child := sa.Children[0].Values; child["mode"] != "TUNNEL" || child["protocol"] != "ESP" {
+					t.Errorf("strongSwan's Child SA: %v", child)
+				}
+				if c.said["encr-alg"] == "CHACHA20_POLY1305" {
+					return // tshark 4.0 cannot decrypt it
+				}
+				packets := capture.End(t, ours.KeyLog())
+				packets.WellFormed(t)
+				packets.Opened(t)
+			})
+		}
 	}
 }
 
@@ -131,6 +136,64 @@ func TestStrongSwanNarrowing(t *testing.T) {
 	}
 	if got := sa.Children[0].Values["remote-ts"]; !strings.Contains(got, gatewayInner) {
 		t.Errorf("strongSwan's remote-ts = %q, want %s", got, gatewayInner)
+	}
+}
+
+// An initiator whose first guess at the key exchange is wrong is told so and
+// begins again (RFC 7296 1.2).
+func TestStrongSwanInvalidKE(t *testing.T) {
+	f := meetSwan(t)
+	both, one := usual, usual
+	both.ike, one.ike = "aes256gcm16-prfsha256-x25519-ecp256", "aes256gcm16-prfsha256-ecp256"
+	t.Run("we initiate", func(t *testing.T) {
+		one.swanGateway(t, f.charon)
+		mark := f.charon.Mark()
+		f.client.Connect(t, both.ourClient(f.swan), nil).AwaitUp(t)
+		if !f.charon.Said(mark, `generating IKE_SA_INIT response 0 \[ N\(INVAL_KE\) \]`) {
+			t.Error("strongSwan had nothing against our first KE")
+		}
+		f.charon.AwaitUp(t, "office")
+	})
+	t.Run("it initiates", func(t *testing.T) {
+		f.gateway.Gateway(t, one.ourGateway(f.gateway), nil)
+		both.swanClient(t, f.charon, f.gateway)
+		mark := f.charon.Mark()
+		if out, err := f.charon.Swanctl(t, "--initiate", "--child", "office", "--timeout", "20"); err != nil {
+			t.Fatalf("strongSwan's initiate: %v\n%s", err, out)
+		}
+		if !f.charon.Said(mark, `parsed IKE_SA_INIT response 0 \[ N\(INVAL_KE\) \]`) {
+			t.Error("our gateway had nothing against its first KE")
+		}
+		f.charon.AwaitUp(t, "office")
+	})
+}
+
+// Nothing in common: NO_PROPOSAL_CHOSEN (RFC 7296 3.10.1).
+func TestStrongSwanNoProposal(t *testing.T) {
+	f := meetSwan(t)
+	other := usual
+	other.ike = "aes128-sha256-modp3072"
+	ours := f.gateway.Gateway(t, usual.ourGateway(f.gateway), nil)
+	other.swanClient(t, f.charon, f.gateway)
+	mark := f.charon.Mark()
+	if out, err := f.charon.Swanctl(t, "--initiate", "--child", "office", "--timeout", "20"); err == nil {
+		t.Errorf("strongSwan is in:\n%s", out)
+	}
+	f.charon.Await(t, mark, `received NO_PROPOSAL_CHOSEN notify error`)
+	ours.AwaitNone(t)
+}
+
+// Selectors that the gateway does not give: no Child SA, and the IKE SA stays
+// (RFC 7296 1.2, 2.9).
+func TestStrongSwanNoSelectors(t *testing.T) {
+	f := meetSwan(t)
+	f.gateway.Gateway(t, strings.ReplaceAll(usual.ourGateway(f.gateway), gatewayInner, "192.0.2.0/24"), nil)
+	usual.swanClient(t, f.charon, f.gateway)
+	mark := f.charon.Mark()
+	_, _ = f.charon.Swanctl(t, "--initiate", "--child", "office", "--timeout", "20")
+	f.charon.Await(t, mark, `received TS_UNACCEPTABLE notify, no CHILD_SA built`)
+	if sas := f.charon.SAs(t); len(sas) != 1 || sas[0].State != "ESTABLISHED" || len(sas[0].Children) != 0 {
+		t.Errorf("strongSwan: %+v", sas)
 	}
 }
 
@@ -222,6 +285,28 @@ func TestStrongSwanOldSignatures(t *testing.T) {
 			t.Errorf("strongSwan has an SA with an RSA signature of ours: %v", sas)
 		}
 	})
+}
+
+// Certificates of `blackswan pki` are good enough for strongSwan.
+func TestStrongSwanTakesOurPKI(t *testing.T) {
+	f := meetSwan(t)
+	dir := f.gateway.Dir(t, "pki")
+	pki := func(args ...string) { f.gateway.MustRun(t, nil, append([]string{lab.program(t), "pki"}, args...)...) }
+	pki("init", dir)
+	for _, key := range []string{"ecdsa", "rsa"} {
+		t.Run(key, func(t *testing.T) {
+			p := usual
+			for _, side := range []struct {
+				id, kind string
+				cert     **Certificate
+			}{{gatewayID, "gateway", &p.gateway}, {clientID, "client", &p.client}} {
+				prefix := filepath.Join(dir, key+side.kind)
+				pki("issue", dir, "--id", side.id, "--kind", side.kind, "--key", key, "--out", prefix)
+				*side.cert = loadCertificate(t, prefix, filepath.Join(dir, "ca.pem"))
+			}
+			f.dialSwan(t, f.charon, p)
+		})
+	}
 }
 
 // Fragmentation, RFC 7383, forced by chains that no datagram holds; RSA-PSS.

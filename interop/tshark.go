@@ -27,6 +27,16 @@ func (n *Node) Capture(t testing.TB) *Capture {
 	return c
 }
 
+// Size is how many octets are recorded so far.
+func (c *Capture) Size(t testing.TB) int64 {
+	t.Helper()
+	info, err := os.Stat(c.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
+
 // End stops the recording and has tshark dissect it. keylogs are files of
 // Wireshark's ikev2_decryption_table, one SA a line.
 func (c *Capture) End(t testing.TB, keylogs ...string) Packets {
@@ -197,29 +207,45 @@ func (ps Packets) From(n *Node) Packets {
 	return some
 }
 
-// WellFormed fails the test for each packet that tshark calls malformed or
-// finds an error in.
+// Faults are the packets that tshark calls malformed or finds an error in.
+func (ps Packets) Faults() []string {
+	var faults []string
+	for _, p := range ps {
+		for _, f := range p.Fields {
+			if strings.HasPrefix(f.Name, "_ws.malformed") || f.Name == "_ws.expert.severity" && severe(f.Show) {
+				faults = append(faults, strings.Join([]string{"packet", strconv.Itoa(p.Number), f.Name, f.Shown}, " "))
+			}
+		}
+	}
+	return faults
+}
+
+// WellFormed fails the test if there is a fault, or no packet at all.
 func (ps Packets) WellFormed(t testing.TB) {
 	t.Helper()
 	if len(ps) == 0 {
 		t.Error("tshark saw no IKE packet")
 	}
-	for _, p := range ps {
-		for _, f := range p.Fields {
-			if strings.HasPrefix(f.Name, "_ws.malformed") || f.Name == "_ws.expert.severity" && severe(f.Show) {
-				t.Errorf("packet %d: tshark: %s %s %s", p.Number, f.Name, f.Show, f.Shown)
-			}
-		}
+	for _, fault := range ps.Faults() {
+		t.Errorf("tshark: %s", fault)
 	}
 }
 
-// Opened fails the test for each packet that the key log did not open.
+// Opened fails the test for each encrypted packet that the key log did not
+// open, and if there was none.
 func (ps Packets) Opened(t testing.TB) {
 	t.Helper()
+	opened := 0
 	for _, p := range ps {
-		if p.Encrypted() && !p.Decrypted() {
+		switch {
+		case p.Decrypted():
+			opened++
+		case p.Encrypted():
 			t.Errorf("packet %d is not opened by our key log", p.Number)
 		}
+	}
+	if opened == 0 {
+		t.Error("the key log opened nothing")
 	}
 }
 
