@@ -174,7 +174,7 @@ func TestDefaults(t *testing.T) {
 func TestTimers(t *testing.T) {
 	c := Config{Timers: Timers{Retry: Backoff{Initial: 20 * time.Second}, Liveness: Backoff{Tries: 2}}, RollCallAge: time.Hour}
 	got, std := c.timers(), ike.DefaultTimers()
-	if got.Retry.Initial != 20*time.Second || got.Retry.Max != 20*time.Second || got.Retry.Tries != std.Retry.Tries || got.Retry.Factor != 200 {
+	if got.Retry.Initial != 20*time.Second || got.Retry.Max != 20*time.Second || got.Retry.Tries != std.Retry.Tries || got.Retry.Factor != std.Retry.Factor || std.Retry.Factor != 150 {
 		t.Errorf("retry: %+v", got.Retry)
 	}
 	if got.Liveness.Initial != std.Liveness.Initial || got.Liveness.Tries != 2 || got.RollCallAge != time.Hour {

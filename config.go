@@ -103,7 +103,7 @@ type Timers struct {
 }
 
 // Backoff says when a request is sent again, and when its sender gives up. The
-// waiting time doubles each time.
+// waiting time grows by half each time.
 type Backoff struct {
 	Initial time.Duration // after the first transmission
 	Max     time.Duration // the longest

@@ -59,7 +59,6 @@ func (c *Config) timers() ike.Timers {
 
 // set replaces what b names.
 func (b Backoff) set(w *window.Backoff) {
-	w.Factor = 200
 	w.Initial = cmp.Or(b.Initial, w.Initial)
 	w.Max = max(cmp.Or(b.Max, w.Max), w.Initial)
 	w.Tries = cmp.Or(b.Tries, w.Tries)
