@@ -97,59 +97,31 @@ func (r *recorder) rungs() []ladder.Rung {
 	return rungs
 }
 
+// crowd are the clients of the process.
+type crowd struct {
+	spec
+	told    chan news
+	first   *recorder // of the client whose ladder is shown
+	running sync.WaitGroup
+}
+
 // runClients runs all clients until ctx ends. They begin atOnce at a time.
 func runClients(ctx context.Context, s spec, stdout io.Writer) error {
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	told := make(chan news, 4*s.Clients)
+	c := &crowd{spec: s, told: make(chan news, 4*s.Clients), first: &recorder{keep: true, keylog: filepath.Join(s.Dir, "keylog")}}
 	ctx, stop := context.WithCancelCause(ctx)
+	defer c.running.Wait()
 	defer stop(nil)
-	var running sync.WaitGroup
-	recorders := make([]*recorder, s.Clients)
-	places := make(chan struct{}, atOnce)
-	go func() {
-		for n := range s.Clients {
-			select {
-			case places <- struct{}{}:
-			case <-ctx.Done():
-				return
-			}
-			r := &recorder{}
-			recorders[n] = r
-			cfg := s.clientConfig(n)
-			if n == 0 {
-				r.keep, r.keylog = true, filepath.Join(s.Dir, "keylog")
-				cfg.KeyLog = r.keylog
-			}
-			cfg.Log, cfg.Tap = log, r.tap
-			var first sync.Once
-			cfg.OnEvent = func(e blackswan.Event) {
-				select {
-				case told <- news{Client: n, Kind: e.Kind, At: e.At.UnixNano(), By: e.By, Why: why(e), Seen: r.traffic()}:
-				case <-ctx.Done():
-				}
-				if e.Kind == blackswan.Established {
-					first.Do(func() { <-places })
-				}
-			}
-			c, err := blackswan.NewClient(cfg, "demo")
-			if err != nil {
-				stop(fmt.Errorf("demo: client %d: %w", n+1, err))
-				return
-			}
-			running.Go(func() {
-				if err := c.Run(ctx); err != nil && ctx.Err() == nil {
-					stop(fmt.Errorf("demo: client %d: %w", n+1, err))
-				}
-			})
+	c.running.Go(func() {
+		if err := c.begin(ctx, stop); err != nil {
+			stop(err)
 		}
-	}()
-	defer running.Wait()
+	})
 	out := json.NewEncoder(stdout)
 	for {
 		select {
-		case line := <-told:
+		case line := <-c.told:
 			if line.Client == 0 && (line.Kind == blackswan.Established || line.Kind == blackswan.Resumed) {
-				line.Rungs = recorders[0].rungs()
+				line.Rungs = c.first.rungs()
 			}
 			if err := out.Encode(line); err != nil {
 				return fmt.Errorf("demo: tell the supervisor: %w", err)
@@ -158,6 +130,44 @@ func runClients(ctx context.Context, s spec, stdout io.Writer) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// begin starts one client after the other. One that fails later calls stop.
+func (c *crowd) begin(ctx context.Context, stop context.CancelCauseFunc) error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	places := make(chan struct{}, atOnce)
+	for n := range c.Clients {
+		select {
+		case places <- struct{}{}:
+		case <-ctx.Done():
+			return nil
+		}
+		r, cfg := &recorder{}, c.clientConfig(n)
+		if n == 0 {
+			r, cfg.KeyLog = c.first, c.first.keylog
+		}
+		cfg.Log, cfg.Tap = log, r.tap
+		var up sync.Once
+		cfg.OnEvent = func(e blackswan.Event) {
+			select {
+			case c.told <- news{Client: n, Kind: e.Kind, At: e.At.UnixNano(), By: e.By, Why: why(e), Seen: r.traffic()}:
+			case <-ctx.Done():
+			}
+			if e.Kind == blackswan.Established {
+				up.Do(func() { <-places })
+			}
+		}
+		client, err := blackswan.NewClient(cfg, "demo")
+		if err != nil {
+			return fmt.Errorf("demo: client %d: %w", n+1, err)
+		}
+		c.running.Go(func() {
+			if err := client.Run(ctx); err != nil && ctx.Err() == nil {
+				stop(fmt.Errorf("demo: client %d: %w", n+1, err))
+			}
+		})
+	}
+	return nil
 }
 
 func why(e blackswan.Event) string {
