@@ -34,6 +34,13 @@ func (e *Endpoint) requestIn(sa *SA, p Packet, h wire.Header) {
 			e.drop(DropRepeat)
 			return
 		}
+		if p.Remote != sa.remote.addrPort() { // a copy proves no source
+			if sa.repeated != 0 && e.now-sa.repeated < repeatGap {
+				e.drop(DropLimited)
+				return
+			}
+			sa.repeated = e.now
+		}
 		e.repeatResponse(sa, p)
 		return
 	default:

@@ -11,6 +11,7 @@ package ike
 import (
 	"hash/maphash"
 	"io"
+	"net/netip"
 	"time"
 
 	"blackswan/internal/cookie"
@@ -32,11 +33,12 @@ type Endpoint struct {
 	now   int64 // ns since began
 	wall  int64 // Unix seconds, never before cfg.Clock (rule D11)
 
-	slots  []slot
-	free   []uint32
-	ours   map[wire.SPI]uint32 // our SPI -> slot
-	heap   []deadline
-	counts struct{ half, halfResumes, established, questions, pieces int }
+	slots    []slot
+	free     []uint32
+	halfFrom map[netip.Prefix]int // half-open SAs of IKE_SA_INIT by source
+	ours     map[wire.SPI]uint32  // our SPI -> slot
+	heap     []deadline
+	counts   struct{ half, halfResumes, established, questions, pieces int }
 
 	asked     map[uint64]Handle // open questions
 	lastAsked uint64
@@ -95,7 +97,7 @@ type slot struct {
 func New(cfg *Config, rand io.Reader, now time.Time) (*Endpoint, error) {
 	e := &Endpoint{
 		cfg: *cfg, rand: &blocks{from: rand}, began: now, seed: maphash.MakeSeed(),
-		ours: map[wire.SPI]uint32{}, asked: map[uint64]Handle{}, lineages: map[[16]byte]uint32{},
+		ours: map[wire.SPI]uint32{}, asked: map[uint64]Handle{}, halfFrom: map[netip.Prefix]int{}, lineages: map[[16]byte]uint32{},
 		claims: map[[16]byte]uint32{}, peers: map[uint64]uint32{}, children: map[uint32]uint32{}, outbound: map[uint32]uint32{},
 	}
 	e.first.dups = map[uint64]duplicate{}

@@ -179,6 +179,10 @@ func (e *Endpoint) duplicateKey(spii wire.SPI, from netip.AddrPort, ni []byte) u
 	return e.hash(b)
 }
 
+// repeatGap is the least time between two copies of an answer, in ns: whoever
+// recorded a request can replay it from any source.
+const repeatGap = int64(250e6)
+
 // repeatFirst repeats a positive answer that made half-open state: 4 a second,
 // 32 in all. Once IKE_AUTH came, the old request is ignored (RFC 7296 2.1).
 func (e *Endpoint) repeatFirst(p Packet, d duplicate) {
@@ -187,7 +191,7 @@ func (e *Endpoint) repeatFirst(p Packet, d duplicate) {
 		e.drop(DropRepeat)
 		return
 	}
-	if hf := sa.half; hf.repeats >= 32 || e.now-hf.lastRepeat < 250e6 {
+	if hf := sa.half; hf.repeats >= 32 || e.now-hf.lastRepeat < repeatGap {
 		e.drop(DropLimited)
 	} else {
 		hf.repeats++

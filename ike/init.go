@@ -15,7 +15,8 @@ const nonceLen = 32 // of ours; RFC 7296 2.10 wants half the PRF's key, at least
 
 // initRequest answers an IKE_SA_INIT request that has passed the COOKIE.
 func (e *Endpoint) initRequest(p Packet, h wire.Header, key uint64, ni []byte) {
-	if e.counts.half >= e.cfg.Limits.HalfOpen {
+	from := prefix(p.Remote.Addr())
+	if e.counts.half >= e.cfg.Limits.HalfOpen || e.halfFrom[from] >= max(e.cfg.Limits.HalfOpen/4, 1) { // rule E5: fair by prefix
 		e.drop(DropFull)
 		return
 	}
@@ -48,6 +49,8 @@ func (e *Endpoint) initRequest(p Packet, h wire.Header, key uint64, ni []byte) {
 	hf.ni, hf.msg1 = append(hf.ni[:0], ni...), append(hf.msg1[:0], p.Data...)
 	hf.group, hf.proposal = ke.Group, num
 	e.learnFirst(x)
+	hf.from = from
+	e.halfFrom[from]++
 	e.counts.half++
 	e.first.remember(key, duplicate{e.hash(p.Data), x.handle()}, x.expires)
 	e.askCounted(x, Question{Kind: AskAgree, Group: ke.Group, Public: append([]byte(nil), ke.Data...)})

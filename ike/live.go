@@ -197,6 +197,9 @@ func (e *Endpoint) uncount(sa *SA) {
 		e.counts.halfResumes--
 	} else {
 		e.counts.half--
+		if e.halfFrom[sa.half.from]--; e.halfFrom[sa.half.from] == 0 {
+			delete(e.halfFrom, sa.half.from)
+		}
 	}
 }
 

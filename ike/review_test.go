@@ -547,3 +547,46 @@ func TestSimultaneousDelete(t *testing.T) {
 		t.Fatal(w.text())
 	}
 }
+
+// One network does not take all half-open SAs, with or without a COOKIE.
+func TestRuleE5_HalfOpenFairByPrefix(t *testing.T) {
+	w := newWorld(t, "one prefix", func(gw, _ *Config) { gw.Limits.HalfOpen, gw.Limits.CookieAt = 16, -1 })
+	for i := range 40 {
+		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), 500)
+		w.gw.e.Packet(w.now, Packet{Local: gwAddr, Remote: from, Data: w.initRequest()})
+		w.drain(w.gw)
+		w.advanceNodes()
+	}
+	w.flight = nil
+	if w.gw.e.counts.half == 0 {
+		t.Fatal(w.dump())
+	}
+	w.connect()
+	w.one()
+	w.run(time.Minute)
+	if w.gw.e.counts.half != 0 || len(w.gw.e.halfFrom) != 0 {
+		t.Fatal(w.gw.e.counts, w.gw.e.halfFrom)
+	}
+}
+
+// A recorded request, replayed from a forged source, is answered a few times a
+// second, not each time.
+func TestRuleA3_ReplayedRequestsDoNotAmplify(t *testing.T) {
+	w := newWorld(t, "replayed")
+	var p Packet
+	w.tamper = func(from *node, q *Packet) {
+		if from == w.cl && q.Data[18] == byte(wire.ExchangeIKEAuth) {
+			p = Packet{Local: q.Remote, Remote: netip.MustParseAddrPort("203.0.113.5:500"), Data: append([]byte(nil), q.Data...)}
+		}
+	}
+	w.connect()
+	w.one()
+	n := len(w.ladder)
+	for range 1000 {
+		w.now = w.now.Add(time.Millisecond)
+		w.give(w.gw, p)
+	}
+	if n = len(w.ladder) - n; n < 1 || n > 5 {
+		t.Fatalf("%d answers in a second", n)
+	}
+}

@@ -89,6 +89,7 @@ type SA struct {
 	noted     int64 // heard, as the roll call knows it
 	hinted    int64
 	moved     int64
+	repeated  int64 // the cached response was sent to another address
 	checkAt   int64 // liveness
 	confirmAt int64 // client: the empty INFORMATIONAL of rule D7
 	cacheAt   int64 // the cached response goes
@@ -111,7 +112,8 @@ type child struct {
 type half struct {
 	resume     bool
 	ni, nr     []byte
-	msg1       []byte // IKE_SA_INIT or, initiator, any first request: AUTH covers it
+	from       netip.Prefix // responder of IKE_SA_INIT: whose share it takes
+	msg1       []byte       // IKE_SA_INIT or, initiator, any first request: AUTH covers it
 	pair       *suite.KeyPair
 	group      wire.TransformID
 	question   uint64
