@@ -44,9 +44,18 @@ func TestEveryCommandTellsItsExitCodes(t *testing.T) {
 // What a person gets wrong is told with the cure.
 func TestUsage(t *testing.T) {
 	p := newPerson(t)
-	config := filepath.Join(p.home, "gateway.yaml")
-	if err := os.WriteFile(config, []byte("connections:\n  - name: a\n    psc: x\n"), 0o644); err != nil {
-		t.Fatal(err)
+	config, client := filepath.Join(p.home, "gateway.yaml"), filepath.Join(p.home, "client.yaml")
+	text := "connections:\n"
+	for _, name := range []string{"office", "home"} {
+		text += "  - {name: " + name + ", gateway: 192.0.2.1, local: {id: ann}, remote: {id: gw}, psk: a very long secret of it}\n"
+	}
+	for _, err := range []error{
+		os.WriteFile(config, []byte("connections:\n  - name: a\n    psc: x\n"), 0o644),
+		os.WriteFile(client, []byte(text), 0o644),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, row := range []struct {
 		args string
@@ -65,6 +74,8 @@ func TestUsage(t *testing.T) {
 		{"connect", exitUsage, "Name a gateway or give --config"},
 		{"connect 192.0.2.1", exitUsage, "identity"},
 		{"connect 192.0.2.1 --id a --cert none.pem --key none.key --ca none.pem", exitUsage, "none.pem"},
+		{"connect --config " + client + " lab", exitUsage, "lab: no such connection: connections: name one of: office, home"},
+		{"connect --config " + client, exitUsage, "name one of: office, home"},
 		{"status --state nowhere", exitFailed, "start 'blackswan gateway --state nowhere'"},
 		{"keys rotate --state nowhere", exitFailed, "start 'blackswan gateway --state nowhere'"},
 		{"ticket inspect --state nowhere", exitUsage, "name the client's state directory with --state"},

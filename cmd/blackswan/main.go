@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"blackswan"
 	"blackswan/internal/conf"
 )
 
@@ -58,10 +59,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	var c coded
 	var problems conf.Problems
+	var field *blackswan.FieldError
 	switch {
 	case errors.As(err, &c):
 		return c.code
-	case errors.As(err, &problems):
+	case errors.As(err, &problems), errors.As(err, &field):
 		return exitUsage
 	}
 	return exitFailed

@@ -90,7 +90,10 @@ func (n *newcomer) print(c *cobra.Command, addrs []netip.AddrPort) error {
 		words = append(words, "--gateway-nat-port", fmt.Sprint(nat))
 	}
 	if os.Geteuid() == 0 {
-		words = append([]string{"sudo"}, append(words, "--any-port")...) // the credential is root's
+		words = append(words, "--any-port") // the usual ones may be the gateway's
+		if os.Getenv("SUDO_UID") != "" {
+			words = append([]string{"sudo"}, words...) // the credential is root's
+		}
 	}
 	addr, err := reachable(addrs[0].Addr())
 	if err != nil {
