@@ -1,6 +1,8 @@
 package ike
 
 import (
+	"errors"
+
 	"blackswan/internal/suite"
 	"blackswan/internal/window"
 	"blackswan/wire"
@@ -215,6 +217,10 @@ func (e *Endpoint) provingAnswer(sa *SA, a *Answer) {
 	hf := sa.half
 	_ = e.msg.sort(authRequest, hf.first, hf.plain)
 	switch {
+	case errors.Is(a.Err, ErrBusy): // as if the request had not come
+		e.drop(DropFull)
+		sa.state, sa.conn, sa.peer = stateHalf, nil, nil
+		hf.plain, hf.verified, hf.certReq = nil, false, nil
 	case a.Err != nil:
 		e.refuseAuth(sa, &LocalError{wire.NotifyAuthenticationFailed, a.Err.Error()})
 	case !hf.verified:

@@ -19,6 +19,10 @@ type PeerError struct{ Notify wire.NotifyType }
 
 func (e *PeerError) Error() string { return e.Notify.String() + " received" }
 
+// ErrBusy is the Err of an Answer whose question nobody had time for. A peer's
+// request then meets silence, and its next copy is served (rule E7).
+var ErrBusy = errors.New("all workers are busy")
+
 var (
 	errTimeout   = errors.New("the peer does not answer")
 	errForged    = errors.New("AUTH does not verify")

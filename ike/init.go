@@ -2,6 +2,7 @@ package ike
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"blackswan/internal/natt"
 	"blackswan/internal/propose"
@@ -118,9 +119,14 @@ func (e *Endpoint) initAgreed(sa *SA, a *Answer) {
 	e.admit.answered(e.now - sa.expires + int64(e.cfg.Timers.HalfOpen))
 	hf := sa.half
 	p := Packet{Local: sa.local.addrPort(), Remote: sa.remote.addrPort(), Marker: sa.marker}
-	if a.Err != nil { // a public value that RFC 6989 refuses
-		e.drop(DropMalformed)
-		e.event(sa, Event{Kind: EventRefused, Err: a.Err})
+	if a.Err != nil {
+		delete(e.first.dups, e.duplicateKey(sa.spi.I, p.Remote, hf.ni)) // it was not answered
+		if errors.Is(a.Err, ErrBusy) {
+			e.drop(DropFull)
+		} else { // a public value that RFC 6989 refuses
+			e.drop(DropMalformed)
+			e.event(sa, Event{Kind: EventRefused, Err: a.Err})
+		}
 		e.discard(sa)
 		return
 	}

@@ -590,3 +590,30 @@ func TestRuleA3_ReplayedRequestsDoNotAmplify(t *testing.T) {
 		t.Fatalf("%d answers in a second", n)
 	}
 }
+
+// Busy workers are met by silence, and the next copy of the request is served
+// (rule E7): neither AUTHENTICATION_FAILED nor a duplicate of nothing.
+func TestRuleE7_BusyIsSilence(t *testing.T) {
+	w := newWorld(t, "busy pool")
+	certs(w, 600)
+	w.start(w.gw)
+	w.start(w.cl)
+	busy, work := map[QuestionKind]int{}, w.gw.answer
+	w.gw.answer = func(q *Question) *Answer {
+		if busy[q.Kind]++; busy[q.Kind] == 1 {
+			return &Answer{Err: ErrBusy}
+		}
+		return work(q)
+	}
+	w.connect()
+	w.run(15 * time.Second)
+	g, c := w.one()
+	if w.cl.count(EventFailed) != 0 || w.gw.count(EventRefused) != 0 || g.cert == nil || c.cert == nil || w.gw.e.counts.questions != 0 {
+		t.Fatal(w.text(), w.dump())
+	}
+	for _, k := range []QuestionKind{AskAgree, AskVerify, AskSign} {
+		if busy[k] < 2 {
+			t.Errorf("question %d was asked %d times", k, busy[k])
+		}
+	}
+}
