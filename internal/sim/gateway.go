@@ -30,7 +30,8 @@ type Gateway struct {
 	disk   *disk
 	cfg    ike.Config // of every shard, but for its number
 	skew   time.Duration
-	spare  int // outputs until SIGKILL; 0: it lives
+	moved  bool // the state directory is on another machine
+	spare  int  // outputs until SIGKILL; 0: it lives
 	wake   func()
 	Starts int // how many boots there were
 }
@@ -52,6 +53,11 @@ func newGateway(w *World) *Gateway {
 	return g
 }
 
+const (
+	sealFor    = 24 * time.Hour // seal period of a ring key
+	ticketLife = 24 * time.Hour
+)
+
 // timers are those of the program.
 func timers() ike.Timers {
 	t := ike.DefaultTimers()
@@ -66,7 +72,7 @@ func (g *Gateway) NewKeys() {
 	_, _ = io.ReadFull(g.w.secret, secret[:])
 	g.cfg.SPIKeys = []spi.Key{{Secret: secret}}
 	var err error
-	if g.cfg.Ring, err = ticket.Rotate(nil, g.w.now.Unix()-3600, 24*time.Hour, 7*24*time.Hour, g.w.secret); err != nil {
+	if g.cfg.Ring, err = ticket.Rotate(nil, g.w.now.Unix()-3600, sealFor, ticketLife, g.w.secret); err != nil {
 		panic("sim: " + err.Error())
 	}
 	if g.cfg.QCD, err = qcd.NewGenerations(g.w.secret); err != nil {
@@ -85,10 +91,11 @@ func (g *Gateway) start() {
 		panic("sim: " + err.Error())
 	}
 	g.disk.epoch = epoch
-	g.cfg.Boot = spi.Boot{Epoch: epoch, Base: epoch, Earlier: true}
+	g.cfg.Boot = spi.Boot{Epoch: epoch, Base: epoch, Earlier: !g.moved}
 	g.cfg.Clock, g.cfg.Doubt = g.disk.clock, now.Before(g.disk.clock)
 	g.cfg.Shards = g.count
 	g.Starts++
+	g.turnRing()
 	for i := range g.count {
 		if i == len(g.shards) {
 			m := &machine{w: g.w, owner: g, name: fmt.Sprintf("gateway shard %d", i)}
@@ -100,6 +107,33 @@ func (g *Gateway) start() {
 		m.begin(&g.cfg)
 	}
 	g.restore()
+}
+
+// turnRing makes a new ring key when the newest stops sealing (rule D10).
+func (g *Gateway) turnRing() {
+	now := later(g.w.now.Add(g.skew), g.disk.clock).Unix()
+	if now < ticket.RotateAt(g.cfg.Ring) {
+		return
+	}
+	keys, err := ticket.Rotate(g.cfg.Ring, now, sealFor, ticketLife, g.w.secret)
+	if err != nil {
+		panic("sim: " + err.Error())
+	}
+	g.cfg.Ring = keys
+	for _, m := range g.running() {
+		m.command(ike.Command{Kind: ike.CommandKeys, Ring: keys})
+	}
+	if err := g.w.watch.ring.SetKeys(keys); err != nil {
+		panic("sim: " + err.Error())
+	}
+}
+
+// keepHouse is what a gateway does once in a while.
+func (g *Gateway) keepHouse() {
+	if g.Up() {
+		g.turnRing()
+	}
+	g.w.after(10*time.Minute, g.keepHouse)
 }
 
 // restore hands each shard what is its own, before its first packet.
@@ -202,6 +236,10 @@ func (g *Gateway) Resize(shards int) { g.count = shards }
 
 // Skew sets the gateway's clock, from the next start on.
 func (g *Gateway) Skew(d time.Duration) { g.skew = d }
+
+// Move puts the state directory on another machine, where nobody adopts it
+// (rule B4).
+func (g *Gateway) Move() { g.moved = true }
 
 // Backup copies the state directory; Restore puts a copy in its place, which
 // the next start reads.

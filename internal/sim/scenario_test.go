@@ -78,7 +78,7 @@ var crashes = []scenario{
 			all(t, w, "by roll call", w.Detected(ike.ByRollCall))
 			all(t, w, "resumed", w.Resumes())
 		}},
-	{name: "crash on a rough road", seeds: 10, options: harsh, tell: crash},
+	{name: "crash on a rough road", seeds: 4, options: harsh, tell: crash},
 	{name: "crash, no roll call", seeds: 4, options: small.with(func(o *Options) { o.NoRollCall = true }), tell: crash,
 		judge: func(t *testing.T, w *World) { all(t, w, "by a token to a check", w.Detected(ike.ByQCDReply)) }},
 	{name: "crash, no tokens", seeds: 4, options: small.with(func(o *Options) { o.NoTokens = true }), tell: crash,
@@ -92,22 +92,22 @@ var crashes = []scenario{
 				t.Error("no client learned of the crash by its own ESP")
 			}
 		}},
-	{name: "crash, in fragments", seeds: 6, options: harsh.with(func(o *Options) { o.Fragment = 400 }), tell: crash},
-	{name: "two crashes within a minute", seeds: 8, options: harsh, tell: func(w *World) {
+	{name: "crash, in fragments", seeds: 4, options: harsh.with(func(o *Options) { o.Fragment = 400 }), tell: crash},
+	{name: "two crashes within a minute", seeds: 5, options: harsh, tell: func(w *World) {
 		up(w)
 		w.Gateway.Crash(time.Second)
 		w.Run(w.within(20 * time.Second))
 		w.Gateway.Crash(time.Second)
 		w.Run(time.Minute)
 	}},
-	{name: "crash while the roll is called", seeds: 8, options: harsh, tell: func(w *World) {
+	{name: "crash while the roll is called", seeds: 5, options: harsh, tell: func(w *World) {
 		up(w)
 		w.Gateway.Crash(time.Second)
 		w.Run(time.Second)
 		w.Gateway.CrashWithin(1+w.Dice().IntN(8), time.Second)
 		w.Run(time.Minute)
 	}},
-	{name: "killed between two outputs", seeds: 8, options: harsh, tell: func(w *World) {
+	{name: "killed between two outputs", seeds: 5, options: harsh, tell: func(w *World) {
 		w.Connect(5 * time.Second)
 		for range 12 {
 			w.Gateway.CrashWithin(1+w.Dice().IntN(60), time.Second)
@@ -115,7 +115,7 @@ var crashes = []scenario{
 		}
 		w.Run(time.Minute)
 	}, full: true}, // who has no ticket yet has nothing to resume with
-	{name: "everybody is killed", seeds: 6, options: harsh, tell: func(w *World) {
+	{name: "everybody is killed", seeds: 4, options: harsh, tell: func(w *World) {
 		up(w)
 		w.Gateway.Crash(2 * time.Second)
 		for _, h := range w.Hosts {
@@ -123,7 +123,7 @@ var crashes = []scenario{
 		}
 		w.Run(time.Minute)
 	}},
-	{name: "other number of shards", seeds: 6, options: harsh, tell: func(w *World) {
+	{name: "other number of shards", seeds: 4, options: harsh, tell: func(w *World) {
 		up(w)
 		for _, n := range []int{5, 1, 4} {
 			w.Gateway.Resize(n)
@@ -175,7 +175,7 @@ var outages = []scenario{
 			w.Run(2 * time.Minute)
 		}
 	}, judge: func(t *testing.T, w *World) { none(t, "resumes", w.Resumes()) }},
-	{name: "NATs forget", seeds: 6, options: harsh.with(func(o *Options) { o.Traffic = 3 * time.Second }), tell: func(w *World) {
+	{name: "NATs forget", seeds: 4, options: harsh.with(func(o *Options) { o.Traffic = 3 * time.Second }), tell: func(w *World) {
 		up(w)
 		for range 4 {
 			for _, h := range w.Hosts {
@@ -195,6 +195,17 @@ var outages = []scenario{
 		w.Gateway.Crash(time.Second)
 		w.Run(50 * time.Minute)
 	}},
+	{name: "two days", seeds: 1, options: Options{Shards: 2, Hosts: 2, Network: rough}, full: true, tell: func(w *World) { // a ticket lives for one
+		up(w)
+		for range 10 {
+			w.Run(4*time.Hour + w.within(90*time.Minute))
+			w.Gateway.Crash(time.Second)
+		}
+	}, judge: func(t *testing.T, w *World) {
+		if w.Resumes() < 8*len(w.Clients) || w.Fulls() < 2*len(w.Clients) {
+			t.Errorf("%d resumes and %d full handshakes of %d clients", w.Resumes(), w.Fulls(), len(w.Clients))
+		}
+	}},
 	{name: "clock went back", seeds: 4, options: harsh, tell: func(w *World) {
 		up(w)
 		w.Gateway.Skew(-2 * time.Hour)
@@ -210,7 +221,7 @@ var outages = []scenario{
 }
 
 var thefts = []scenario{
-	{name: "clients start again", seeds: 6, options: harsh, tell: func(w *World) {
+	{name: "clients start again", seeds: 4, options: harsh, tell: func(w *World) {
 		up(w)
 		for range 3 {
 			for _, h := range w.Hosts {
@@ -231,7 +242,7 @@ var thefts = []scenario{
 			t.Errorf("%d full handshakes of %d clients", w.Fulls(), len(w.Clients))
 		}
 	}},
-	{name: "old jars", seeds: 6, options: harsh, full: true, tell: func(w *World) { // a spent ticket is shown again
+	{name: "old jars", seeds: 4, options: harsh, full: true, tell: func(w *World) { // a spent ticket is shown again
 		up(w)
 		var restore []func()
 		for _, h := range w.Hosts {
@@ -247,7 +258,7 @@ var thefts = []scenario{
 		}
 		w.Run(2 * time.Minute)
 	}},
-	{name: "deleted SAs", seeds: 6, options: harsh, full: true, tell: func(w *World) {
+	{name: "deleted SAs", seeds: 4, options: harsh, full: true, tell: func(w *World) {
 		up(w)
 		var restore []func()
 		for _, h := range w.Hosts {
@@ -294,14 +305,23 @@ var thefts = []scenario{
 		none(t, "tokens", w.Tokens())
 		all(t, w, "by silence", w.Detected(ike.ByTimeout))
 	}},
-	{name: "liars", seeds: 6, options: small.with(func(o *Options) { o.Network = Network{Delay: 200 * time.Millisecond, Double: 0.1, Liar: true} }), tell: func(w *World) {
+	{name: "state of another machine", seeds: 2, options: harsh, tell: func(w *World) {
+		up(w)
+		w.Gateway.Move()
+		w.Gateway.Crash(time.Second)
+		w.Run(2 * time.Minute)
+	}, judge: func(t *testing.T, w *World) {
+		none(t, "tokens", w.Tokens())
+		all(t, w, "by silence", w.Detected(ike.ByTimeout))
+	}},
+	{name: "liars", seeds: 4, options: small.with(func(o *Options) { o.Network = Network{Delay: 200 * time.Millisecond, Double: 0.1, Liar: true} }), tell: func(w *World) {
 		up(w)
 		for range 3 {
 			w.Gateway.Crash(time.Second)
 			w.Run(2 * time.Minute)
 		}
 	}},
-	{name: "forgers", seeds: 8, options: harsh.with(func(o *Options) { o.Network.Forge = 0.2 }), full: true, tell: func(w *World) {
+	{name: "forgers", seeds: 5, options: harsh.with(func(o *Options) { o.Network.Forge = 0.2 }), full: true, tell: func(w *World) {
 		up(w)
 		for range 4 {
 			w.Gateway.Crash(time.Second)

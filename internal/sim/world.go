@@ -71,6 +71,7 @@ func New(o Options) *World {
 		w.Hosts = append(w.Hosts, newHost(w, i))
 	}
 	w.Gateway.start()
+	w.Gateway.keepHouse()
 	for _, h := range w.Hosts {
 		h.start()
 	}
