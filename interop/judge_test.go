@@ -60,6 +60,7 @@ func crash(t *testing.T, p profile, rollCall bool) Packets {
 	if sa := ours.AwaitUp(t); !sa.Resumed {
 		t.Errorf("our gateway's SA: %+v", sa)
 	}
+	peer.Interrupt() // with a DELETE in the new SA
 	return capture.End(t, peer.KeyLog())
 }
 
@@ -86,6 +87,8 @@ var (
 		{"RFC 5723 4.3.2", "38", "gateway", nil},
 		{"RFC 5723 4.3.3, RFC 6290 4.3", "35", "client", []string{"TICKET_REQUEST (16410)", "QUICK_CRASH_DETECTION (16419)"}},
 		{"RFC 5723 4.3.3, RFC 6290 4.3", "35", "gateway", []string{"TICKET_LT_OPAQUE (16409)", "QUICK_CRASH_DETECTION (16419)"}},
+		{"RFC 7296 1.4.1", "37", "client", nil},
+		{"RFC 7296 1.4.1", "37", "gateway", nil},
 	}
 )
 

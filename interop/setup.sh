@@ -9,7 +9,7 @@ die() { echo "interop/setup.sh: $*" >&2; exit 1; }
 command -v apt-get >/dev/null || die "needs a Debian machine with apt"
 
 mirror=${DEBIAN_MIRROR:?names the source of Debian packages}
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/blackswan
+cache=${XDG_CACHE_HOME:-${HOME:?}/.cache}/blackswan
 trixie=$cache/trixie-libreswan-5.2-1 # libreswan.go looks for this name
 
 packages=(
@@ -25,15 +25,14 @@ install_packages() {
   [[ $(installed "${packages[@]}") == "${#packages[@]}" ]] && return
   echo "installing strongSwan and tshark"
   # The daemons run only where a test starts them, never as services.
-  local policy=/usr/sbin/policy-rc.d made=no
+  local policy=/usr/sbin/policy-rc.d
   if [[ ! -e $policy ]]; then
+    trap "rm -f $policy" EXIT
     printf '#!/bin/sh\nexit 101\n' >$policy
     chmod 755 $policy
-    made=yes
   fi
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null
-  if [[ $made == yes ]]; then rm -f $policy; fi
 }
 
 # make_trixie builds the folder under a name of its own and renames it into
