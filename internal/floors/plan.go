@@ -45,6 +45,7 @@ var plan = []Room{
 	{Path: "auth/authtest", Floor: 2, Kit: true, Beside: []string{"auth"}},
 	{Path: "dataplane", Floor: 2},
 	{Path: "dataplane/planetest", Floor: 2, Kit: true, Beside: []string{"dataplane"}},
+	{Path: "internal/durable", Floor: 2},
 	{Path: "internal/udp", Floor: 2},
 	{Path: "internal/udp/udptest", Floor: 2, Kit: true, Beside: []string{"internal/udp"}},
 

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 )
 
 // read reads an entry's file. One that others may read is refused: the ticket
@@ -39,25 +38,6 @@ func read(path string) (*Entry, error) {
 	return e, nil
 }
 
-// replace writes a file whole or not at all, mode 0600, on disk when it returns.
-func replace(path string, b []byte) error {
-	f, err := os.OpenFile(path+next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(path+next, path)
-	}
-	if err != nil {
-		return errors.Join(err, wipe(path+next))
-	}
-	return syncDir(path)
-}
-
 // wipe overwrites and removes a file, if it is there.
 func wipe(path string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
@@ -83,14 +63,6 @@ func overwrite(f *os.File) error {
 		}
 	}
 	return f.Sync()
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func closeIf(f *os.File) error {

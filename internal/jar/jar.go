@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"blackswan/internal/durable"
 )
 
 // Why there is no entry to be had.
@@ -42,7 +44,7 @@ type slot struct {
 // Open makes the directory if it is not there, mode 0700. One that others may
 // enter is refused.
 func Open(dir string) (*Jar, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MakeDir(dir); err != nil {
 		return nil, fmt.Errorf("jar: %w", err)
 	}
 	info, err := os.Stat(dir)
@@ -116,8 +118,8 @@ func (j *Jar) Save(name string, e *Entry) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("jar: %w", err)
 	}
-	if err := replace(s.path, e.Append(nil)); err != nil { //rfc:5723-9.7-1
-		return errors.Join(fmt.Errorf("jar: %w", err), closeIf(old))
+	if err := durable.Replace(s.path, e.Append(nil)); err != nil { //rfc:5723-9.7-1
+		return errors.Join(fmt.Errorf("jar: %w", err), wipe(s.path+durable.Next), closeIf(old))
 	}
 	if old == nil {
 		return nil
@@ -142,10 +144,10 @@ func (j *Jar) Wipe(name string) error {
 
 func (s *slot) wipe() error {
 	var errs []error
-	for _, path := range []string{s.path, s.path + next, s.path + corrupt} {
+	for _, path := range []string{s.path, s.path + durable.Next, s.path + corrupt} {
 		errs = append(errs, wipe(path))
 	}
-	if err := errors.Join(append(errs, syncDir(s.path))...); err != nil {
+	if err := errors.Join(append(errs, durable.SyncDir(filepath.Dir(s.path)))...); err != nil {
 		return fmt.Errorf("jar: %w", err)
 	}
 	return nil
@@ -179,7 +181,6 @@ func (j *Jar) Match(name string, profile [32]byte, now time.Time, trusted func(a
 // for a lock must not get that of a file that is gone.
 const (
 	suffix  = ".ticket"
-	next    = ".new"
 	corrupt = ".corrupt"
 	locked  = ".lock"
 )
@@ -223,7 +224,7 @@ func (s *slot) take() error {
 	case err != nil:
 		err = fmt.Errorf("jar: lock %s: %w", s.path, err)
 	default:
-		if err = wipe(s.path + next); err == nil {
+		if err = wipe(s.path + durable.Next); err == nil {
 			s.lock = f
 			return nil
 		}

@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"blackswan/internal/durable"
 )
 
 // Names of the authority's two files in its directory.
@@ -34,7 +36,7 @@ func (l *Leaf) Save(prefix string) error {
 // save writes the key, then the certificate. A key without its certificate is
 // what a killed run left behind, and is moved aside.
 func save(certificatePath, keyPath string, certificate *x509.Certificate, key crypto.Signer) error {
-	if err := os.MkdirAll(filepath.Dir(certificatePath), 0o700); err != nil {
+	if err := durable.MakeDir(filepath.Dir(certificatePath)); err != nil {
 		return fmt.Errorf("pki: %w", err)
 	}
 	switch _, err := os.Lstat(certificatePath); {
@@ -56,32 +58,12 @@ func save(certificatePath, keyPath string, certificate *x509.Certificate, key cr
 	return create(certificatePath, "CERTIFICATE", certificate.Raw, 0o644)
 }
 
-// create makes a file whole or not at all, on disk when it returns, and never
-// over another one.
 func create(path, kind string, der []byte, mode fs.FileMode) error {
-	next := path + ".new"
-	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	b := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+	if err := durable.Create(path, b, mode); err != nil {
 		return fmt.Errorf("pki: %w", err)
 	}
-	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return fmt.Errorf("pki: %w", err)
-	}
-	err = pem.Encode(f, &pem.Block{Type: kind, Bytes: der})
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Link(next, path)
-	}
-	if err = errors.Join(err, os.Remove(next)); err != nil {
-		return fmt.Errorf("pki: %w", err)
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return fmt.Errorf("pki: %w", err)
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return nil
 }
 
 // LoadCA reads what Save wrote. An authority that is not there is

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"blackswan/internal/durable"
 	"blackswan/store"
 	"blackswan/store/bolt"
 	"blackswan/ticket"
@@ -68,7 +69,7 @@ type Dir struct {
 // the directory, read is refused. So is a directory that lost its key or its
 // store: an empty one in its place would forget epochs, keys and revocations.
 func Open(path string, opt Options) (*Dir, error) {
-	if err := makeDir(path); err != nil {
+	if err := durable.MakeDir(path); err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
 	if err := checkOwn(path, 0o022); err != nil {
@@ -138,7 +139,7 @@ func (d *Dir) makeKey(engine store.Store) (*StateKey, error) {
 		return nil, err
 	}
 	k := NewStateKey()
-	if err := writeFile(d.file(keyFile), fmt.Appendf(nil, "%x\n", k[:])); err != nil {
+	if err := durable.Replace(d.file(keyFile), fmt.Appendf(nil, "%x\n", k[:])); err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
 	return &k, nil
@@ -195,7 +196,7 @@ func (d *Dir) Adopt(ctx context.Context) error {
 }
 
 func (d *Dir) rememberMachine(id string) error {
-	if err := writeFile(d.file(machineFile), []byte(id+"\n")); err != nil {
+	if err := durable.Replace(d.file(machineFile), []byte(id+"\n")); err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
 	return nil

@@ -92,54 +92,6 @@ func firstLine(path string) (string, error) {
 	return strings.TrimSpace(string(line)), err
 }
 
-// writeFile replaces a file whole or not at all, mode 0600, and is on disk when
-// it returns.
-func writeFile(path string, b []byte) error {
-	next := path + ".new"
-	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(next, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
-// makeDir makes a directory and those above it, mode 0700, and is on disk when
-// it returns.
-func makeDir(path string) error {
-	if there, err := exists(path); err != nil || there {
-		return err
-	}
-	parent := filepath.Dir(path)
-	if err := makeDir(parent); err != nil {
-		return err
-	}
-	if err := os.Mkdir(path, 0o700); err != nil {
-		return err
-	}
-	return syncDir(parent)
-}
-
 // takeLock locks the file until it is closed and leaves our number in it. The
 // kernel lets go when the process dies, however it dies.
 func takeLock(path string) (*os.File, error) {

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
+	"blackswan/internal/durable"
 	"blackswan/store"
 )
 
@@ -61,11 +61,10 @@ func Open(path string, mustExist bool) (store.Store, error) {
 // create makes an empty store beside path and moves it there, so that a crash
 // in between leaves no half of one.
 func create(path string) error {
-	next := path + ".new"
-	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := durable.Discard(path); err != nil {
 		return err
 	}
-	db, err := bbolt.Open(next, 0o600, &bbolt.Options{Timeout: lockPatience})
+	db, err := bbolt.Open(path+durable.Next, 0o600, &bbolt.Options{Timeout: lockPatience})
 	if err != nil {
 		return err
 	}
@@ -79,18 +78,7 @@ func create(path string) error {
 	if err = errors.Join(err, db.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(next, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.Rename(path+durable.Next, path)
 }
 
 // examine reads the whole file before anything may write to it (rule F6).
