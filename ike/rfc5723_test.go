@@ -86,6 +86,40 @@ func TestRFC5723_4_1_ExactlyOneAnswer(t *testing.T) {
 	}
 }
 
+// TestRFC5723_4_1_OnlyTheClientAsks: a gateway never does, and one that did would
+// be refused.
+func TestRFC5723_4_1_OnlyTheClientAsks(t *testing.T) {
+	w := newWorld(t, "only", quiet)
+	w.gw.conn.Grant = ticket.Limits{Life: 10 * time.Minute}
+	w.start(w.gw)
+	tp := w.watch()
+	w.connect()
+	if s := tp.only(w.gw, wire.ExchangeIKEAuth); !s.has(wire.NotifyTicketLTOpaque) {
+		t.Error("the client is refused")
+	}
+	w.run(time.Hour)
+	asked := 0
+	for _, s := range tp.seen {
+		if s.has(wire.NotifyTicketRequest) {
+			if asked++; s.from != w.cl {
+				t.Error("the gateway asks")
+			}
+		}
+	}
+	if asked < 5 {
+		t.Errorf("the client asked %d times in an hour of short tickets", asked)
+	}
+	g, _ := w.one()
+	tp.seen = nil
+	w.gw.e.at(w.now)
+	w.gw.e.request(g, requestTicket)
+	w.drain(w.gw)
+	w.deliver()
+	if s := tp.only(w.cl, wire.ExchangeInformational); !s.has(wire.NotifyTicketNACK) || answersIn(s) != 1 {
+		t.Errorf("the client answers the gateway's request with %v", s.kinds)
+	}
+}
+
 // TestRFC5723_4_1_NotNowIsAskedLater: a gateway that says ACK for ever does not
 // keep the exchange going.
 func TestRFC5723_4_1_NotNowIsAskedLater(t *testing.T) {

@@ -2,11 +2,11 @@
 // docs/threats.md true: what they name exists, and each MUST has a marked line.
 //
 // A list is a Markdown file with tables | clause | level | in our words | file |
-// test |. A line of code that fulfils a clause ends with the comment
+// test |. A line of code that fulfils a clause ends with a comment, two slashes and
 //
-//	//rfc:5723-4.3.2-1
+//	rfc:5723-4.3.2-1
 //
-// or with several clauses separated by spaces. Tests are named by room and
+// with no space between, or with several clauses. Tests are named by room and
 // function, "ticket.TestOpen" or "internal/suite.TestResume/sha256".
 package clauses
 

@@ -1,0 +1,133 @@
+package ike
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net/netip"
+	"testing"
+	"time"
+
+	"blackswan/qcd"
+	"blackswan/ticket"
+	"blackswan/wire"
+)
+
+// What strangers forge: tickets, answers to a RESUME, cookies, and messages in
+// clear about a living SA. Forged tokens are in crash_test.go and rfc6290_test.go.
+
+// TestRFC5723_9_2_ForgedTickets: each is answered with a NACK and nothing else,
+// no state is made, and the living SA goes on.
+func TestRFC5723_9_2_ForgedTickets(t *testing.T) {
+	for name, spoil := range map[string]func(w *world, shown *Record){
+		"flipped bit":      func(_ *world, r *Record) { r.Ticket[len(r.Ticket)/2] ^= 0x10 },
+		"cut":              func(_ *world, r *Record) { r.Ticket = r.Ticket[:len(r.Ticket)-64] },
+		"another's octets": func(_ *world, r *Record) { r.Ticket = bytes.Repeat([]byte{1}, 4000) },
+		"of another ring":  func(w *world, r *Record) { r.Ticket = foreign(w.t, nil).Ticket },
+		"of another gateway with our ring": func(w *world, r *Record) {
+			r.Ticket = foreign(w.t, func(o *world) {
+				o.gw.cfg.Ring = w.gw.cfg.Ring
+				o.gw.conn.Local.ID, o.cl.conn.Remote.ID = id("gw9.test"), id("gw9.test")
+			}).Ticket
+		},
+		"expired": func(w *world, _ *Record) { w.now = w.now.Add(25 * time.Hour) },
+		"used": func(w *world, _ *Record) {
+			w.start(w.cl)
+			w.connect()
+			w.run(40 * time.Second)
+		},
+		"revoked lineage": func(w *world, _ *Record) {
+			w.gw.e.Command(w.now, Command{Kind: CommandFloor, Lineage: w.gw.live()[0].lineage, Floor: ticket.Revoked, Until: w.now.Unix() + 1e6})
+		},
+		"revoked identity": func(w *world, _ *Record) {
+			w.gw.e.Command(w.now, Command{Kind: CommandNotBefore, Identity: w.gw.live()[0].peer, Until: w.now.Unix()})
+		},
+	} {
+		w := newWorld(t, name, quiet)
+		w.connect()
+		r := *w.cl.ticket
+		granted, shown := r.Ticket, w.firstOf(&r) // as the client would not show it: it knows better
+		r.Ticket = bytes.Clone(granted)
+		spoil(w, &r)
+		living := w.gw.live()[0]
+		at := bytes.Index(shown, granted)
+		shown = append(append(bytes.Clone(shown[:at]), r.Ticket...), shown[at+len(granted):]...)
+		binary.BigEndian.PutUint16(shown[at-6:], uint16(8+len(r.Ticket)))
+		binary.BigEndian.PutUint32(shown[24:], uint32(len(shown)))
+		w.flight = nil
+		tp := w.watch()
+		for range 2 { // under an unknown key the ring is read again first
+			w.gw.e.Packet(w.now, Packet{Local: gwAddr, Remote: netip.MustParseAddrPort("203.0.113.66:500"), Data: bytes.Clone(shown)})
+			w.drain(w.gw)
+			w.gw.e.Advance(w.now)
+			w.drain(w.gw)
+			w.now = w.now.Add(2 * time.Second)
+		}
+		answers := tp.of(w.gw, wire.ExchangeSessionResume)
+		if want := map[bool]int{true: 1, false: 2}[name == "of another ring"]; len(answers) != want || w.gw.e.Counters[DropTicket] != uint64(want) {
+			t.Errorf("%s: %d answers, want %d\n%s", name, len(answers), want, w.dump())
+		}
+		for _, s := range answers {
+			if !s.has(wire.NotifyTicketNACK) || len(s.kinds) != 1 || len(s.p.Data) > len(shown) {
+				t.Errorf("%s: answered with %v", name, s.kinds)
+			}
+		}
+		if w.gw.live()[0] != living || living.state != stateEstablished || w.gw.e.counts.halfResumes != 0 {
+			t.Errorf("%s: state was made or lost", name)
+		}
+	}
+}
+
+// foreign is the ticket that another gateway grants.
+func foreign(t testing.TB, change func(o *world)) *Record {
+	o := newWorld(t, "foreign", quiet)
+	if change != nil {
+		change(o)
+		o.start(o.gw)
+	}
+	o.connect()
+	o.one()
+	return o.cl.ticket
+}
+
+// TestRFC5723_9_4_NothingUntrustedBeginsAResume: whatever comes in clear for a
+// living SA, the client asks whether its gateway lives, and that is all.
+func TestRFC5723_9_4_NothingUntrustedBeginsAResume(t *testing.T) {
+	wrong := make([]byte, qcd.TokenSize)
+	for name, c := range map[string]struct {
+		x      wire.ExchangeType
+		flags  wire.Flags
+		notes  []wire.Notify
+		checks int
+	}{
+		"INVALID_IKE_SPI":            {wire.ExchangeInformational, wire.FlagResponse, []wire.Notify{{Type: wire.NotifyInvalidIKESPI}}, 1},
+		"INVALID_IKE_SPI, a request": {wire.ExchangeInformational, 0, []wire.Notify{{Type: wire.NotifyInvalidIKESPI}}, 1},
+		"INVALID_IKE_SPI, wrong token": {wire.ExchangeInformational, wire.FlagResponse, []wire.Notify{{Type: wire.NotifyInvalidIKESPI},
+			{Protocol: wire.ProtocolIKE, Type: wire.NotifyQCDToken, Data: wrong}}, 0},
+		"INVALID_SPI": {wire.ExchangeInformational, wire.FlagInitiator, []wire.Notify{{Type: wire.NotifyInvalidSPI, Data: []byte("out.")}}, 1},
+		"INVALID_SPI, wrong token": {wire.ExchangeInformational, wire.FlagInitiator, []wire.Notify{{Type: wire.NotifyInvalidSPI, Data: []byte("out.")},
+			{Protocol: wire.ProtocolIKE, Type: wire.NotifyQCDToken, Data: wrong}}, 0},
+		"INVALID_SYNTAX":        {wire.ExchangeInformational, wire.FlagResponse, []wire.Notify{{Type: wire.NotifyInvalidSyntax}}, 0},
+		"AUTHENTICATION_FAILED": {wire.ExchangeInformational, 0, []wire.Notify{{Type: wire.NotifyAuthenticationFailed}}, 0},
+		"TICKET_NACK":           {wire.ExchangeSessionResume, wire.FlagResponse, []wire.Notify{{Type: wire.NotifyTicketNACK}}, 0},
+		"TICKET_REQUEST":        {wire.ExchangeInformational, 0, []wire.Notify{{Type: wire.NotifyTicketRequest}}, 0},
+	} {
+		w := newWorld(t, name, quiet)
+		w.connect()
+		_, sa := w.one()
+		m := wire.NewWriter(nil, wire.Header{SPIi: sa.spi.I, SPIr: sa.spi.R, Version: wire.Version, Exchange: c.x, Flags: c.flags, MessageID: 2})
+		for _, n := range c.notes {
+			if string(n.Data) == "out." {
+				n.Data = binary.BigEndian.AppendUint32(nil, sa.child.out)
+			}
+			m.Notify(n)
+		}
+		tp := w.watch()
+		w.cl.e.Packet(w.now, Packet{Local: clAddr, Remote: gwAddr, Data: m.Finish()})
+		w.drain(w.cl)
+		w.deliver()
+		asked := tp.of(w.cl, wire.ExchangeInformational)
+		if len(asked) != c.checks || len(tp.seen) != 2*c.checks || w.cl.count(EventDetected)+w.cl.count(EventResuming) != 0 || w.cl.live()[0] != sa {
+			t.Errorf("%s: %d checks, want %d\n%s\n%s", name, len(asked), c.checks, w.text(), w.dump())
+		}
+	}
+}
