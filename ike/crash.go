@@ -1,9 +1,11 @@
 package ike
 
 import (
+	"bytes"
 	"encoding/binary"
 	"time"
 
+	"blackswan/qcd"
 	"blackswan/spi"
 	"blackswan/wire"
 )
@@ -29,7 +31,7 @@ func (e *Endpoint) noSA(p Packet, h wire.Header) {
 	over := ok && e.over(ours, made)
 	tokenDue := h.Exchange == wire.ExchangeInformational || h.Exchange == wire.ExchangeCreateChildSA
 	if over && tokenDue && e.tokens != nil {
-		if !e.limiter.Allow(e.now, uint64(ours), p.Remote.Addr()) {
+		if !e.replies().Allow(e.now, uint64(ours), p.Remote.Addr()) {
 			e.drop(DropLimited)
 			return
 		}
@@ -37,7 +39,7 @@ func (e *Endpoint) noSA(p Packet, h wire.Header) {
 			return
 		}
 	}
-	if !e.limiter.AllowPlain(e.now) { // rule A2
+	if !e.replies().AllowPlain(e.now) { // rule A2
 		e.drop(DropLimited)
 		return
 	}
@@ -74,6 +76,15 @@ func (e *Endpoint) answerable(p Packet, h wire.Header) bool {
 // shortestSK is the IV of 8, the pad length of 1 and the ICV of 16 octets of
 // an AEAD, the shortest that any SA of ours can send.
 const shortestSK = 8 + 1 + 16
+
+// replies limits what is answered outside of any SA. It holds 2 MB: who never
+// had to answer, as most clients, does without.
+func (e *Endpoint) replies() *qcd.Limiter {
+	if e.limiter == nil {
+		e.limiter = qcd.NewLimiter(bytes.NewReader(e.limitKey[:])).Divide(max(e.cfg.Shards, 1))
+	}
+	return e.limiter
+}
 
 // over says that the SA of this SPI is gone for certain (rules A4, B3): a
 // token shown for a live SA would let anybody end it (RFC 6290 9.2).
@@ -229,7 +240,7 @@ func (e *Endpoint) espReport(r Report) {
 			ours = s.SPIs.I
 		}
 		made, ok := e.sealer.Open(uint64(ours))
-		if ok && e.over(ours, made) && e.limiter.Allow(e.now, uint64(ours), r.Remote.Addr()) {
+		if ok && e.over(ours, made) && e.replies().Allow(e.now, uint64(ours), r.Remote.Addr()) {
 			h.SPIi, h.SPIr = s.SPIs.I, s.SPIs.R
 			tok, _ = e.tokens.Token(e.scratch.token[:0], s.Generation, uint64(h.SPIi), uint64(h.SPIr))
 		}

@@ -47,7 +47,8 @@ type Endpoint struct {
 	ring     *ticket.Ring
 	ringRead int64 // when the ring was last read again for an unknown key
 	tokens   *qcd.Maker
-	limiter  *qcd.Limiter
+	limiter  *qcd.Limiter // nil until an answer is due
+	limitKey [32]byte     // its randomness
 	sealer   *spi.Sealer
 	cookies  *cookie.Secret
 	floors   *ticket.Floors
@@ -115,7 +116,7 @@ func New(cfg *Config, rand io.Reader, now time.Time) (*Endpoint, error) {
 	if cfg.Tokens { //rfc:6290-8.1-4
 		e.tokens = qcd.NewMaker(cfg.QCD)
 	}
-	e.limiter = qcd.NewLimiter(e.rand).Divide(max(cfg.Shards, 1))
+	_, _ = e.rand.Read(e.limitKey[:])
 	e.cookies = cookie.New(e.rand, e.now)
 	e.floors = ticket.NewFloors(cfg.Limits.Floors)
 	for i, id := range [...]wire.TransformID{wire.PRFHMACSHA256, wire.PRFHMACSHA384, wire.PRFHMACSHA512} {
