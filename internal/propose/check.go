@@ -19,30 +19,21 @@ var (
 // 3.3.6): one proposal, one transform of each type, all of them out of the
 // proposal with its number among Specs(mine). It tells ErrAnswer.
 func CheckIKE(sa wire.SA, mine []IKE) (suite.Suite, error) {
-	c, _, err := check(sa, mine, wire.ProtocolIKE, false)
+	c, _, err := check(sa, mine, wire.ProtocolIKE)
 	return c.ike(), err
 }
 
-// CheckESP is CheckIKE for the Child SA of IKE_AUTH. spi is the peer's.
+// CheckESP is CheckIKE for the Child SA of IKE_AUTH, which has no group. spi is
+// the peer's.
 func CheckESP(sa wire.SA, mine []ESP) (e ESPSuite, spi uint32, err error) {
-	return checkESP(sa, mine, true)
-}
-
-// CheckChild is CheckIKE for a Child SA of CREATE_CHILD_SA. e.KE is KENone if
-// the responder took the offer to do without a key exchange.
-func CheckChild(sa wire.SA, mine []ESP) (e ESPSuite, spi uint32, err error) {
-	return checkESP(sa, mine, false)
-}
-
-func checkESP(sa wire.SA, mine []ESP, inAuth bool) (ESPSuite, uint32, error) {
-	c, p, err := check(sa, mine, wire.ProtocolESP, inAuth)
+	c, p, err := check(sa, mine, wire.ProtocolESP)
 	if err != nil {
 		return ESPSuite{}, 0, err
 	}
 	return c.esp(), espSPI(p), nil
 }
 
-func check[P proposal](sa wire.SA, mine []P, protocol wire.ProtocolID, inAuth bool) (choice, wire.Proposal, error) {
+func check[P proposal](sa wire.SA, mine []P, protocol wire.ProtocolID) (choice, wire.Proposal, error) {
 	var p wire.Proposal
 	n := 0
 	for p = range sa.Proposals() {
@@ -58,10 +49,7 @@ func check[P proposal](sa wire.SA, mine []P, protocol wire.ProtocolID, inAuth bo
 	a := ciphers[bits.TrailingZeros64(o.encr)]
 	next := uint8(1)
 	for i := range mine[:min(len(mine), maxList)] {
-		m := mine[i].terms()
-		if inAuth {
-			m.ke = nil
-		}
+		m := mine[i].terms().on(protocol)
 		var aead, plain uint8
 		aead, plain, next = numbers(m.encr, next)
 		num := plain

@@ -67,7 +67,7 @@ func TestCheckIKEWithoutTransform(t *testing.T) {
 	}
 }
 
-func TestCheckChild(t *testing.T) {
+func TestCheckESP(t *testing.T) {
 	mine := espOf(t, "aes256gcm16-x25519-none-esn-noesn", "aes128-sha256")
 	x := wire.KEX25519
 	spi := uint32(0x12345678)
@@ -75,27 +75,20 @@ func TestCheckChild(t *testing.T) {
 		what   string
 		answer ESPSuite
 		num    uint8
-		ok     bool // in CREATE_CHILD_SA
-		inAuth bool // in IKE_AUTH
+		ok     bool
 	}{
-		{"without a group", ESPSuite{wire.ENCRAESGCM16, 256, 0, true, 0}, 1, true, true},
-		{"with a group", ESPSuite{wire.ENCRAESGCM16, 256, 0, false, x}, 1, true, false},
-		{"the second", ESPSuite{wire.ENCRAESCBC, 128, wire.INTEGHMACSHA256, false, 0}, 2, true, true},
-		{"the second with a group", ESPSuite{wire.ENCRAESCBC, 128, wire.INTEGHMACSHA256, false, x}, 2, false, false},
-		{"the second with ESN", ESPSuite{wire.ENCRAESCBC, 128, wire.INTEGHMACSHA256, true, 0}, 2, false, false},
-		{"the second, numbered first", ESPSuite{wire.ENCRAESCBC, 128, wire.INTEGHMACSHA256, false, 0}, 1, false, false},
-		{"another key size", ESPSuite{wire.ENCRAESGCM16, 128, 0, true, 0}, 1, false, false},
+		{"without a group", ESPSuite{wire.ENCRAESGCM16, 256, 0, true, 0}, 1, true},
+		{"with a group", ESPSuite{wire.ENCRAESGCM16, 256, 0, false, x}, 1, false},
+		{"the second", ESPSuite{wire.ENCRAESCBC, 128, wire.INTEGHMACSHA256, false, 0}, 2, true},
+		{"the second with a group", ESPSuite{wire.ENCRAESCBC, 128, wire.INTEGHMACSHA256, false, x}, 2, false},
+		{"the second with ESN", ESPSuite{wire.ENCRAESCBC, 128, wire.INTEGHMACSHA256, true, 0}, 2, false},
+		{"the second, numbered first", ESPSuite{wire.ENCRAESCBC, 128, wire.INTEGHMACSHA256, false, 0}, 1, false},
+		{"another key size", ESPSuite{wire.ENCRAESGCM16, 128, 0, true, 0}, 1, false},
 	} {
 		sa := offered(t, SpecOfESP(row.answer, row.num, espSPIBytes))
-		for _, in := range []struct {
-			exchange string
-			check    func(wire.SA, []ESP) (ESPSuite, uint32, error)
-			ok       bool
-		}{{"CREATE_CHILD_SA", CheckChild, row.ok}, {"IKE_AUTH", CheckESP, row.inAuth}} {
-			got, gotSPI, err := in.check(sa, mine)
-			if in.ok && (err != nil || got != row.answer || gotSPI != spi) || !in.ok && !errors.Is(err, ErrAnswer) {
-				t.Errorf("%s in %s: %v, %#x, %v", row.what, in.exchange, got, gotSPI, err)
-			}
+		got, gotSPI, err := CheckESP(sa, mine)
+		if row.ok && (err != nil || got != row.answer || gotSPI != spi) || !row.ok && !errors.Is(err, ErrAnswer) {
+			t.Errorf("%s: %v, %#x, %v", row.what, got, gotSPI, err)
 		}
 	}
 }
@@ -110,7 +103,7 @@ func TestSpecs(t *testing.T) {
 		}
 		mixesKinds(t, spec)
 	}
-	for i, spec := range SpecsChild(append(DefaultESP(), espOf(t, "aes128-aes256gcm16-sha256")...), espSPIBytes) {
+	for i, spec := range SpecsESP(append(DefaultESP(), espOf(t, "aes128-aes256gcm16-sha256")...), espSPIBytes) {
 		if int(spec.Num) != i+1 || spec.Protocol != wire.ProtocolESP || !slices.Equal(spec.SPI, espSPIBytes) {
 			t.Errorf("proposal %d: %+v", i+1, spec)
 		}

@@ -232,11 +232,11 @@ func FuzzParseESP(f *testing.F) {
 			t.Fatalf("%q prints as %q, which reads as %+v, %v", text, p, again, err)
 		}
 		list := []ESP{p}
-		e, num, spi, err := SelectChild(offered(t, SpecsChild(list, espSPIBytes)...), list, wire.KENone)
+		e, num, spi, err := SelectESP(offered(t, SpecsESP(list, espSPIBytes)...), list)
 		if err != nil || spi != 0x12345678 {
 			t.Fatalf("%q does not agree with itself: %#x, %v", text, spi, err)
 		}
-		if got, _, err := CheckChild(offered(t, SpecOfESP(e, num, espSPIBytes)), list); err != nil || got != e {
+		if got, _, err := CheckESP(offered(t, SpecOfESP(e, num, espSPIBytes)), list); err != nil || got != e {
 			t.Fatalf("%q: the initiator sees %v, %v; the responder chose %v", text, got, err, e)
 		}
 	})

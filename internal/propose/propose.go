@@ -75,6 +75,15 @@ type proposal interface {
 func (p IKE) terms() terms { return terms{encr: p.Encr, prf: p.PRF, integ: p.Integ, ke: p.KE} }
 func (p ESP) terms() terms { return terms{encr: p.Encr, integ: p.Integ, ke: p.KE, esn: p.ESN} }
 
+// on is what of t takes part in an SA payload: the Child SA of IKE_AUTH has no
+// key exchange of its own (RFC 7296 1.2).
+func (t terms) on(protocol wire.ProtocolID) terms {
+	if protocol == wire.ProtocolESP {
+		t.ke = nil
+	}
+	return t
+}
+
 // choice is one transform of each type, 0 for NONE.
 type choice struct {
 	encr                Alg

@@ -187,41 +187,21 @@ func TestSelectUnknownAttribute(t *testing.T) {
 	}
 }
 
-func TestKEAcceptable(t *testing.T) {
-	sa := offered(t, Specs(ikeOf(t, "aes256gcm16-sha256-x25519-ecp256", "aes128-sha256-modp2048"), nil)...)
-	mine := ikeOf(t, "aes256gcm16-sha256-ecp256-ecp384", "aes256-sha256-modp2048")
-	for group, want := range map[wire.TransformID]bool{
-		wire.KEECP256: true, wire.KEX25519: false, wire.KEECP384: false, wire.KEMODP2048: false, wire.KENone: false, 64 + wire.KEECP256: false,
-	} {
-		if got := KEAcceptable(sa, mine, group); got != want {
-			t.Errorf("group %d: %v, want %v", group, got, want)
-		}
-	}
-}
-
-func TestSelectChild(t *testing.T) {
-	x, e := wire.KEX25519, wire.KEECP256
-	gcm := ESPSuite{Encr: wire.ENCRAESGCM16, KeyBits: 256}
+func TestSelectESP(t *testing.T) {
 	for _, row := range []struct {
 		what         string
 		theirs, mine string
-		have         wire.TransformID
 		want         ESPSuite
 		ok           bool
 	}{
-		{"no groups", "aes256gcm16", "aes256gcm16", 0, gcm, true},
-		{"the group at hand", "aes256gcm16-x25519-ecp256", "aes256gcm16-ecp256-x25519", x, ESPSuite{gcm.Encr, 256, 0, false, x}, true},
-		{"another group must be asked for", "aes256gcm16-x25519-ecp256", "aes256gcm16-ecp256", x, ESPSuite{gcm.Encr, 256, 0, false, e}, true},
-		{"both can do without, none was sent", "aes256gcm16-x25519-none", "aes256gcm16-x25519-none", 0, gcm, true},
-		{"both can do without, but it was sent", "aes256gcm16-x25519-none", "aes256gcm16-none-x25519", x, ESPSuite{gcm.Encr, 256, 0, false, x}, true},
-		{"we want one, they do not offer it", "aes256gcm16", "aes256gcm16-x25519", 0, ESPSuite{}, false},
-		{"they insist on one, we have none", "aes256gcm16-x25519", "aes256gcm16", x, ESPSuite{}, false},
-		{"they can do without, and we have none", "aes256gcm16-x25519-none", "aes256gcm16", x, gcm, true},
-		{"our order of ESN", "aes256gcm16-noesn-esn", "aes256gcm16-esn-noesn", 0, ESPSuite{gcm.Encr, 256, 0, true, 0}, true},
-		{"no common ESN", "aes256gcm16-noesn", "aes256gcm16-esn", 0, ESPSuite{}, false},
-		{"CBC with integrity", "aes128-sha256-sha512", "aes128-sha512", 0, ESPSuite{wire.ENCRAESCBC, 128, wire.INTEGHMACSHA512, false, 0}, true},
+		{"the same", "aes256gcm16", "aes256gcm16", ESPSuite{Encr: wire.ENCRAESGCM16, KeyBits: 256}, true},
+		{"another key size", "aes256gcm16", "aes128gcm16", ESPSuite{}, false},
+		{"our order of ciphers", "aes256gcm16-aes128gcm16", "aes128gcm16-aes256gcm16", ESPSuite{Encr: wire.ENCRAESGCM16, KeyBits: 128}, true},
+		{"our order of ESN", "aes256gcm16-noesn-esn", "aes256gcm16-esn-noesn", ESPSuite{Encr: wire.ENCRAESGCM16, KeyBits: 256, ESN: true}, true},
+		{"no common ESN", "aes256gcm16-noesn", "aes256gcm16-esn", ESPSuite{}, false},
+		{"CBC with integrity", "aes128-sha256-sha512", "aes128-sha512", ESPSuite{Encr: wire.ENCRAESCBC, KeyBits: 128, Integ: wire.INTEGHMACSHA512}, true},
 	} {
-		got, num, spi, err := SelectChild(offered(t, SpecsChild(espOf(t, row.theirs), espSPIBytes)...), espOf(t, row.mine), row.have)
+		got, num, spi, err := SelectESP(offered(t, SpecsESP(espOf(t, row.theirs), espSPIBytes)...), espOf(t, row.mine))
 		if !row.ok {
 			if !errors.Is(err, ErrNoProposal) || num != 0 || spi != 0 || got != (ESPSuite{}) {
 				t.Errorf("%s: %v, %d, %#x, %v", row.what, got, num, spi, err)
@@ -237,10 +217,12 @@ func TestSelectChild(t *testing.T) {
 // RFC 7296 1.2: in IKE_AUTH there is no KE payload, whatever SA payloads say.
 func TestSelectESPIgnoresGroups(t *testing.T) {
 	want := ESPSuite{Encr: wire.ENCRAESGCM16, KeyBits: 256}
-	for _, row := range [][2]string{{"aes256gcm16", "aes256gcm16-x25519"}, {"aes256gcm16-ecp256", "aes256gcm16-x25519"}, {"aes256gcm16-ecp256", "aes256gcm16"}} {
-		e, _, _, err := SelectESP(offered(t, SpecsChild(espOf(t, row[0]), espSPIBytes)...), espOf(t, row[1]))
-		if err != nil || e != want {
-			t.Errorf("they offer %s, we take %s: %v, %v", row[0], row[1], e, err)
+	for _, group := range []wire.TransformID{wire.KENone, wire.KEX25519, wire.KEECP256} {
+		for _, mine := range []string{"aes256gcm16", "aes256gcm16-x25519"} {
+			e, _, _, err := SelectESP(offered(t, SpecOfESP(ESPSuite{Encr: want.Encr, KeyBits: 256, KE: group}, 1, espSPIBytes)), espOf(t, mine))
+			if err != nil || e != want {
+				t.Errorf("they offer group %d, we take %s: %v, %v", group, mine, e, err)
+			}
 		}
 	}
 	for _, spec := range SpecsESP(DefaultESP(), espSPIBytes) {
@@ -284,34 +266,14 @@ func TestSelectESPProposalsNotAcceptable(t *testing.T) {
 	}
 }
 
-func TestSPI(t *testing.T) {
-	specs := Specs(ikeOf(t, "aes128-aes256gcm16-sha256-x25519"), []byte{1, 2, 3, 4, 5, 6, 7, 8})
-	specs[1].SPI = make([]byte, 8)
-	sa := offered(t, specs...)
-	if spi, ok := SPI(sa, 1); !ok || spi != 0x0102030405060708 {
-		t.Errorf("proposal 1: %#x, %v", spi, ok)
-	}
-	for num, what := range map[uint8]string{2: "a zero SPI", 3: "no such proposal"} {
-		if spi, ok := SPI(sa, num); ok {
-			t.Errorf("%s: %#x", what, spi)
-		}
-	}
-	if spi, ok := SPI(offered(t, Specs(DefaultIKE(), nil)...), 1); ok {
-		t.Errorf("no SPI: %#x", spi)
-	}
-}
-
 func TestSelectionsDoNotAllocate(t *testing.T) {
 	ike, esp := DefaultIKE(), DefaultESP()
-	ikeSA, espSA := offered(t, Specs(ike, nil)...), offered(t, SpecsChild(esp, espSPIBytes)...)
+	ikeSA, espSA := offered(t, Specs(ike, nil)...), offered(t, SpecsESP(esp, espSPIBytes)...)
 	if n := testing.AllocsPerRun(100, func() {
 		if _, _, err := SelectIKE(ikeSA, ike, wire.KEMODP2048); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, _, err := SelectESP(espSA, esp); err != nil {
-			t.Fatal(err)
-		}
-		if _, _, _, err := SelectChild(espSA, esp, wire.KEX25519); err != nil {
 			t.Fatal(err)
 		}
 	}); n != 0 {
