@@ -7,13 +7,6 @@ import (
 	"io"
 )
 
-// Verify holds a token that was shown in clear against the one that is stored
-// with the SA, in constant time. Lengths that RFC 6290 5 does not allow never
-// match.
-func Verify(stored, shown []byte) bool {
-	return allowed(stored) && allowed(shown) && subtle.ConstantTimeCompare(stored, shown) == 1
-}
-
 func allowed(token []byte) bool { return len(token) >= MinToken && len(token) <= MaxToken }
 
 // Digest is what a taker stores of a token (RFC 6290 3 allows a digest in its
