@@ -2,6 +2,7 @@ package blackswan
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 )
 
 var (
-	errBusy     = errors.New("blackswan: too many key agreements and signatures wait: the peer will try again")
+	errBusy     = fmt.Errorf("blackswan: %w: the peer will try again", ike.ErrBusy)
 	errReloaded = errors.New("blackswan: the connection was changed meanwhile: the peer will try again")
 )
 

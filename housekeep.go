@@ -13,7 +13,8 @@ import (
 // readRing reads the ring again because a ticket named a key that the shards do
 // not know (rule D10).
 func (n *node) readRing() {
-	if n.dir == nil {
+	if n.dir == nil { // the ring in memory is all there is
+		n.publish(*n.ring.Load())
 		return
 	}
 	n.errands.run("ring", func() {
@@ -83,4 +84,16 @@ func (n *node) rotateTickets(ctx context.Context, now time.Time) error {
 func (n *node) publish(ring []ticket.Key) {
 	n.ring.Store(&ring)
 	n.all(ike.Command{Kind: ike.CommandKeys, Ring: ring})
+}
+
+// linkChanged has a client look, a moment later, whether its gateway still
+// hears it: one change makes many events. It is a hint, no more (rule A7).
+func (n *node) linkChanged() {
+	n.errands.run("links", func() {
+		select {
+		case <-time.After(time.Second):
+			n.all(ike.Command{Kind: ike.CommandHint})
+		case <-n.stop:
+		}
+	})
 }

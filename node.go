@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"blackswan/auth/cert"
 	"blackswan/auth/psk"
 	"blackswan/dataplane"
 	"blackswan/dataplane/keysonly"
@@ -170,6 +171,11 @@ func (n *node) advise() {
 		if advice := psk.Secret(p.PSK).Advice(); len(p.PSK) > 0 && advice != "" {
 			n.note(p.Name + ": " + advice)
 		}
+		if v, ok := p.verifier.(*cert.Verifier); ok {
+			for _, list := range v.Stale(n.began) {
+				n.note(p.Name + ": " + list + ": fetch the next one")
+			}
+		}
 	}
 }
 
@@ -205,8 +211,11 @@ func (n *node) run() {
 	if n.dir != nil {
 		n.running.Go(n.housekeep)
 	}
-	if n.role == RoleGateway && n.cfg.listen == nil { // a network in memory has no machine
+	switch { // a network in memory has no machine
+	case n.role == RoleGateway && n.cfg.listen == nil:
 		n.running.Go(n.watchClones)
+	case n.roams && n.cfg.listen == nil:
+		n.running.Go(n.watchLinks)
 	}
 }
 
