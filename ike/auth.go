@@ -136,12 +136,7 @@ func (e *Endpoint) identify(sa *SA) (wire.Auth, error) {
 	if err != nil {
 		return wire.Auth{}, syntaxError(err)
 	}
-	for _, c := range e.cfg.Connections {
-		if c.Remote.Matches(idi) && (m.idr == nil || isID(m.idr, c.Local.ID)) && permits(c.IKE, sa.suite) {
-			sa.conn = c
-			break
-		}
-	}
+	sa.conn = e.connectionFor(sa, idi)
 	if sa.conn == nil {
 		return wire.Auth{}, refused("no connection fits identity " + idi.String() + " and its algorithms")
 	}
@@ -160,6 +155,25 @@ func (e *Endpoint) identify(sa *SA) (wire.Auth, error) {
 		return auth, refused("RSA signatures with SHA-1 are refused") // rule G1
 	}
 	return auth, nil
+}
+
+// connectionFor is the first connection that fits; one that wants what the peer
+// sends, a shared key or a certificate, before one that does not.
+func (e *Endpoint) connectionFor(sa *SA, idi wire.ID) (first *Connection) {
+	m := &e.msg
+	auth, _ := wire.ParseAuth(m.auth)
+	for _, c := range e.cfg.Connections {
+		if !c.Remote.Matches(idi) || m.idr != nil && !isID(m.idr, c.Local.ID) || !permits(c.IKE, sa.suite) {
+			continue
+		}
+		if (c.Remote.Auth == AuthPSK) == (auth.Method == wire.AuthSharedKey) {
+			return c
+		}
+		if first == nil {
+			first = c
+		}
+	}
+	return first
 }
 
 // signedBy are the octets that the initiator or the responder signs

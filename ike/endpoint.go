@@ -44,18 +44,19 @@ type Endpoint struct {
 	lastAsked uint64
 	admit     admission
 
-	ring     *ticket.Ring
-	ringRead int64 // when the ring was last read again for an unknown key
-	tokens   *qcd.Maker
-	limiter  *qcd.Limiter // nil until an answer is due
-	limitKey [32]byte     // its randomness
-	sealer   *spi.Sealer
-	cookies  *cookie.Secret
-	floors   *ticket.Floors
-	barred   ticket.NotBefore
-	prfs     [3]*suite.PRF
-	box      suite.Box
-	offers   []propose.IKE // what any connection accepts
+	ring      *ticket.Ring
+	ringRead  int64 // when the ring was last read again
+	ringAsked int64 // when that was last asked for in vain
+	tokens    *qcd.Maker
+	limiter   *qcd.Limiter // nil until an answer is due
+	limitKey  [32]byte     // its randomness
+	sealer    *spi.Sealer
+	cookies   *cookie.Secret
+	floors    *ticket.Floors
+	barred    ticket.NotBefore
+	prfs      [3]*suite.PRF
+	box       suite.Box
+	offers    []propose.IKE // what any connection accepts
 
 	seed       maphash.Seed
 	first      firsts
@@ -105,7 +106,7 @@ func New(cfg *Config, rand io.Reader, now time.Time) (*Endpoint, error) {
 	e.tombs.max = cfg.Limits.Tombstones
 	e.call.byShown = map[wire.SPIs]int{}
 	e.at(now)
-	e.ringRead = -int64(time.Hour)
+	e.ringRead, e.ringAsked = -int64(time.Hour), -int64(time.Hour)
 	var err error
 	if e.ring, err = ticket.NewRing(cfg.Ring); err != nil {
 		return nil, err

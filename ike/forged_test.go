@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"blackswan/qcd"
+	"blackswan/spi"
 	"blackswan/ticket"
 	"blackswan/wire"
 )
 
 // What strangers forge: tickets, answers to a RESUME, cookies, and messages in
-// clear about a living SA. Forged tokens are in crash_test.go and rfc6290_test.go.
+// clear about SAs. More of it is in crash_test.go and rfc6290_test.go.
 
 // TestRFC5723_9_2_ForgedTickets: each is answered with a NACK and nothing else,
 // no state is made, and the living SA goes on.
@@ -54,6 +55,12 @@ func TestRFC5723_9_2_ForgedTickets(t *testing.T) {
 		binary.BigEndian.PutUint16(shown[at-6:], uint16(8+len(r.Ticket)))
 		binary.BigEndian.PutUint32(shown[24:], uint32(len(shown)))
 		w.flight = nil
+		w.gw.hook = func(q *Question) { // the ring as the store has it: the same
+			if q.Kind == AskRing {
+				w.gw.e.Command(w.now, Command{Kind: CommandKeys, Ring: w.gw.cfg.Ring})
+				w.drain(w.gw)
+			}
+		}
 		tp := w.watch()
 		for range 2 { // under an unknown key the ring is read again first
 			w.gw.e.Packet(w.now, Packet{Local: gwAddr, Remote: netip.MustParseAddrPort("203.0.113.66:500"), Data: bytes.Clone(shown)})
@@ -128,6 +135,72 @@ func TestRFC5723_9_4_NothingUntrustedBeginsAResume(t *testing.T) {
 		asked := tp.of(w.cl, wire.ExchangeInformational)
 		if len(asked) != c.checks || len(tp.seen) != 2*c.checks || w.cl.count(EventDetected)+w.cl.count(EventResuming) != 0 || w.cl.live()[0] != sa {
 			t.Errorf("%s: %d checks, want %d\n%s\n%s", name, len(asked), c.checks, w.text(), w.dump())
+		}
+	}
+}
+
+// TestRFC6290_8_2_HowManyIsLimited: for the taker ten a second, for the maker a
+// hundred answers a second without an entry in its map.
+func TestRFC6290_8_2_HowManyIsLimited(t *testing.T) {
+	w := newWorld(t, "limited", quiet)
+	w.connect()
+	_, c := w.one()
+	m := wire.NewWriter(nil, wire.Header{Version: wire.Version, Exchange: wire.ExchangeInformational, Flags: wire.FlagInitiator})
+	m.Notify(wire.Notify{Type: wire.NotifyInvalidSPI, Data: binary.BigEndian.AppendUint32(nil, c.child.out)})
+	m.Notify(wire.Notify{Protocol: wire.ProtocolIKE, Type: wire.NotifyQCDToken, Data: make([]byte, 32)})
+	for range 1000 {
+		w.give(w.cl, Packet{Local: clAddr, Remote: gwAddr, Data: m.Finish()})
+	}
+	if n := w.cl.e.Counters[DropTokenRate]; n < 985 || len(w.cl.live()) != 1 {
+		t.Errorf("%d of 1000 were not compared", n)
+	}
+	tp := w.watch()
+	for i := range 1000 {
+		w.gw.e.Plane(w.now, Report{Kind: ReportUnknownSPI, SPI: uint32(0x7000 + i), Local: gwAddr, Remote: clAddr, Length: 120})
+		w.drain(w.gw)
+	}
+	if n := len(tp.of(w.gw, wire.ExchangeInformational)); n != 100 {
+		t.Errorf("%d answers to 1000 unknown ESP SPIs, want 100", n)
+	}
+}
+
+// TestRFC6290_9_2_NoTokenWhileInDoubt: for a living SA nothing is said in clear,
+// whoever asks; for an SPI of this start, of another node or of the future no
+// token is.
+func TestRFC6290_9_2_NoTokenWhileInDoubt(t *testing.T) {
+	for name, c := range map[string]struct {
+		before func(w *world)
+		boot   func(b *spi.Boot)
+		clear  int // answers in clear, none with a token
+	}{
+		"living":     {func(*world) {}, func(*spi.Boot) {}, 0},
+		"this start": {func(w *world) { w.start(w.gw) }, func(*spi.Boot) {}, 3},
+		"the future": {func(w *world) { w.start(w.gw) }, func(b *spi.Boot) { b.Epoch, b.Base = 60, 60 }, 3},
+		"other node": {func(w *world) { w.start(w.gw) }, func(b *spi.Boot) { b.Node, b.Epoch, b.Base = 5, 200, 200 }, 3},
+		"copy":       {func(w *world) { w.start(w.gw) }, func(b *spi.Boot) { b.Earlier, b.Epoch, b.Base = false, 200, 200 }, 3},
+	} {
+		w := newWorld(t, name, quiet)
+		w.connect()
+		living := w.gw.live()[0]
+		p := w.protectedRequest(w.cl)
+		c.boot(&w.gw.cfg.Boot)
+		c.before(w)
+		tp := w.watch()
+		for i := range 3 {
+			q := Packet{Local: gwAddr, Remote: netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), 4500), Data: bytes.Clone(p.Data)}
+			q.Data[len(q.Data)-1-i] ^= 1
+			w.gw.e.Packet(w.now, q)
+			w.drain(w.gw)
+			w.now = w.now.Add(2 * time.Second)
+		}
+		answers := tp.of(w.gw, wire.ExchangeInformational)
+		for _, s := range answers {
+			if s.has(wire.NotifyQCDToken) {
+				t.Errorf("%s: a token is shown", name)
+			}
+		}
+		if len(answers) != c.clear || name == "living" && w.gw.live()[0] != living {
+			t.Errorf("%s: %d answers in clear, want %d", name, len(answers), c.clear)
 		}
 	}
 }

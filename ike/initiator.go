@@ -79,6 +79,7 @@ func (e *Endpoint) change(c Command) {
 	switch c.Kind {
 	case CommandKeys:
 		e.cfg.Ring = c.Ring
+		e.ringRead, e.ringAsked = e.now, -int64(time.Hour)
 		if err := e.ring.SetKeys(c.Ring); err != nil {
 			e.event(nil, Event{Kind: EventFailed, Err: err})
 		}

@@ -143,8 +143,7 @@ func TestRuleD10_UnknownKeyIsReadAgain(t *testing.T) {
 			if q.Kind == AskRing {
 				asked++
 				if found {
-					w.gw.e.Command(w.now, Command{Kind: CommandKeys, Ring: keys})
-					w.drain(w.gw)
+					w.gw.cfg.Ring = keys
 				}
 			}
 		}
@@ -316,5 +315,38 @@ func TestRFC5723_4_1_RenewalBeforeExpiry(t *testing.T) {
 	w.run(46 * time.Minute)
 	if w.cl.ticket.Expires <= first {
 		t.Fatal("not renewed\n" + w.dump())
+	}
+}
+
+// While the ring cannot be read there is silence, not NACK (rule D10).
+func TestRuleD10_SilenceWhileTheRingCannotBeRead(t *testing.T) {
+	w := newWorld(t, "unreadable", quiet)
+	w.connect()
+	w.gw.cfg.Ring, _ = ticket.Rotate(nil, w.now.Unix()-100, time.Hour, time.Hour, newStream("other"))
+	w.crash(w.gw)
+	asked := 0
+	w.gw.answer = func(q *Question) *Answer {
+		if q.Kind == AskRing {
+			asked++
+			return &Answer{Err: ErrBusy} // an answer to nothing: only CommandKeys counts
+		}
+		return nil
+	}
+	w.run(50 * time.Second)
+	if asked < 2 || w.gw.e.Counters[DropTicket] != 0 || w.cl.count(EventFallback) != 0 {
+		t.Fatalf("asked %d times\n%s\n%s", asked, w.text(), w.dump())
+	}
+}
+
+// Two connections fit an identity: the one that wants what the peer sends.
+func TestConnectionByKindOfAuthentication(t *testing.T) {
+	w := newWorld(t, "kinds")
+	other := *w.gw.conn
+	other.Name, other.Remote.Auth = "certificates", AuthCert
+	w.gw.cfg.Connections = []*Connection{&other, w.gw.conn}
+	w.start(w.gw)
+	w.connect()
+	if g, _ := w.one(); g.conn != w.gw.conn {
+		t.Fatal(g.conn.Name)
 	}
 }

@@ -117,18 +117,25 @@ func (e *Endpoint) resumeRefusal(p Packet, h wire.Header) {
 			err = &LocalError{wire.NotifyTicketNACK, "too many half-open resumes"}
 		}
 	case err == ticket.ErrUnknownKey && e.now-e.ringRead > 10e9:
-		e.ringRead = e.now // the next retransmission finds the ring as the store has it
-		e.lastAsked++
-		e.put(Output{Kind: OutputAsk, Question: &Question{Kind: AskRing, ID: e.lastAsked}})
+		e.askRing() // silence until it was read: a retransmission is judged by what the store has
 		return
-	case err == ticket.ErrUnknownKey && e.now-e.ringRead < 1e9:
-		return // still being read
 	case err == ticket.ErrExpired && e.cfg.Doubt && e.now < 60e9:
 		return // rule D11
 	}
 	e.drop(DropTicket)
 	e.event(nil, Event{Kind: EventRefused, Remote: p.Remote, Err: err, SPIs: wire.SPIs{I: h.SPIi}})
 	e.replyNotify(p, h, wire.Notify{Type: wire.NotifyTicketNACK}) //rfc:5723-4.3.2-3 5723-4.3.2-4 5723-7-1 5723-7-2
+}
+
+// askRing asks for the ring as the store has it; CommandKeys is the answer. It
+// asks again after ten seconds without one.
+func (e *Endpoint) askRing() {
+	if e.now-e.ringAsked < 10e9 {
+		return
+	}
+	e.ringAsked = e.now
+	e.lastAsked++
+	e.put(Output{Kind: OutputAsk, Question: &Question{Kind: AskRing, ID: e.lastAsked}})
 }
 
 // resumeAccept makes the half-open SA and answers (RFC 5723 4.3.2). Nothing of

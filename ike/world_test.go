@@ -259,6 +259,10 @@ func (w *world) reply(n *node, q *Question) {
 		if a.Err == nil {
 			a.Shared, a.Err = pair.Shared(q.Public)
 		}
+	case AskRing: // the ring in memory is the one on disk
+		n.e.Command(w.now, Command{Kind: CommandKeys, Ring: n.cfg.Ring})
+		w.drain(n)
+		return
 	default:
 		return
 	}

@@ -229,7 +229,11 @@ func (m *machine) release(sa ike.Handle) {
 // answer is the pool of workers: it takes its time.
 func (m *machine) answer(q *ike.Question) {
 	if q.Kind == ike.AskRing {
-		return // the ring in memory is the one on disk
+		m.after(m.w.within(2*time.Millisecond), func() { // the ring in memory is the one on disk
+			m.e.Command(m.clock(), ike.Command{Kind: ike.CommandKeys, Ring: m.w.Gateway.cfg.Ring})
+			m.drain(0)
+		})
+		return
 	}
 	own := *q
 	m.after(200*time.Microsecond+m.w.within(2*time.Millisecond), func() {
