@@ -1,5 +1,5 @@
-// Package psk holds pre-shared keys by connection and identity. It only finds
-// them: the AUTH payload of RFC 7296 2.15 is computed by the machine.
+// Package psk reads pre-shared keys as people write them, and judges them. The
+// AUTH payload of RFC 7296 2.15 is computed by the machine.
 package psk
 
 import (
