@@ -77,3 +77,67 @@ type Report struct {
 	Marker        bool           // it came UDP encapsulated
 	Length        int            // octets of ESP, ReportUnknownSPI
 }
+
+// Command takes an order of the owner.
+func (e *Endpoint) Command(now time.Time, c Command) {
+	e.at(now)
+	switch c.Kind {
+	case CommandConnect:
+		t := &tunnel{conn: c.Conn, ike: [2]netip.AddrPort{c.Local, c.Remote}}
+		if len(c.Ticket) > 0 {
+			t.ticket, t.session = append([]byte(nil), c.Ticket...), append([]byte(nil), c.Session...)
+			t.expires = c.Until
+		}
+		e.tunnels = append(e.tunnels, t)
+		e.attempt(t)
+	case CommandClose:
+		e.closeTunnel(c.Conn)
+	case CommandDelete:
+		if sa := e.sa(c.SA); sa != nil {
+			e.deleteSA(sa)
+		}
+	case CommandHint, CommandSuspended:
+		e.hintAll()
+	case CommandInitialContact:
+		e.initialContact(nil, c.Identity)
+	case CommandForget:
+		for i := range e.slots {
+			if sa := e.slots[i].sa; sa != nil {
+				e.down(sa, "forgotten", true)
+			}
+		}
+	default:
+		e.change(c)
+	}
+}
+
+// change takes what the store or the configuration changed.
+func (e *Endpoint) change(c Command) {
+	switch c.Kind {
+	case CommandKeys:
+		e.cfg.Ring = c.Ring
+		e.ringRead, e.ringAsked = e.now, -int64(time.Hour)
+		if err := e.ring.SetKeys(c.Ring); err != nil {
+			e.event(nil, Event{Kind: EventFailed, Err: err})
+		}
+		if c.QCD != nil && e.tokens != nil {
+			e.cfg.QCD = *c.QCD
+			e.tokens = qcd.NewMaker(*c.QCD)
+			e.replaceTokens()
+		}
+	case CommandEpoch:
+		e.cfg.Boot.Epoch = c.Boot.Epoch // the base stays: this process made the older epoch
+		e.sealer.SetEpoch(c.Boot.Epoch)
+		e.rand.forget()
+	case CommandConnections:
+		e.setConnections(c.Connections)
+	case CommandRollCall:
+		e.callRoll(c.Entries)
+	case CommandSurvivors:
+		e.survive(c.Survivors)
+	case CommandFloor:
+		e.floors.Raise(c.Lineage, c.Floor, c.Until)
+	case CommandNotBefore:
+		e.barred.Set(c.Identity, c.Until)
+	}
+}
