@@ -21,7 +21,6 @@ const (
 	ChildFailed EventKind = "child_failed" // the IKE SA stays without a Child SA; Err tells why
 	Ticket      EventKind = "ticket"       // a ticket was granted or received
 	Down        EventKind = "down"         // an IKE SA ended; Reason tells why
-	TokensOff   EventKind = "tokens_off"   // no tokens are made any more; Err tells why
 )
 
 // Event is something that happened to an SA or to an attempt at one.

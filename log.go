@@ -26,9 +26,6 @@ func (s *shard) event(now time.Time, o ike.Output) {
 	case ike.EventInitialContact:
 		s.node.others(s, ike.Command{Kind: ike.CommandInitialContact, Identity: append([]byte(nil), x.Identity...)})
 		return
-	case ike.EventNotBefore:
-		s.node.others(s, ike.Command{Kind: ike.CommandNotBefore, Identity: append([]byte(nil), x.Identity...), Until: now.Unix()})
-		return
 	case ike.EventCounterFull:
 		s.node.nextEpoch()
 		return
@@ -74,7 +71,7 @@ func publicEvent(now time.Time, x *ike.Event) (Event, bool) {
 
 var kinds = map[ike.EventKind]EventKind{
 	ike.EventConfirmed: Confirmed, ike.EventDown: Down, ike.EventFallback: FellBack, ike.EventFailed: Failed,
-	ike.EventChildFailed: ChildFailed, ike.EventTicket: Ticket, ike.EventRefused: Refused, ike.EventTokensOff: TokensOff,
+	ike.EventChildFailed: ChildFailed, ike.EventTicket: Ticket, ike.EventRefused: Refused,
 }
 
 // identityText is an identity as people write it: type octet and data.
@@ -151,7 +148,7 @@ func (l *logbook) event(ev *Event) {
 	}
 	level := slog.LevelInfo
 	switch ev.Kind {
-	case Failed, Refused, ChildFailed, TokensOff, FellBack:
+	case Failed, Refused, ChildFailed, FellBack:
 		level = slog.LevelWarn
 	case Ticket, Confirmed:
 		level = slog.LevelDebug
@@ -181,7 +178,7 @@ func (l *logbook) warn(now time.Time, what string, err error) {
 var words = map[EventKind]string{
 	Established: "connected", Resumed: "resumed", Confirmed: "resume confirmed", Detected: "peer lost the sa", Resuming: "resuming",
 	FellBack: "full handshake in spite of a ticket", Failed: "attempt failed", Refused: "peer refused", ChildFailed: "no child sa",
-	Ticket: "ticket", Down: "sa down", TokensOff: "tokens are off",
+	Ticket: "ticket", Down: "sa down",
 }
 
 func (ev *Event) attributes() (args []any) {

@@ -64,7 +64,7 @@ func TestLogLine(t *testing.T) {
 
 // TestEveryEventHasItsWord: an event without a word would be an empty line.
 func TestEveryEventHasItsWord(t *testing.T) {
-	for kind := ike.EventEstablished; kind <= ike.EventClose; kind++ {
+	for kind := ike.EventEstablished; kind <= ike.EventCounterFull; kind++ {
 		ev, ok := publicEvent(time.Now(), &ike.Event{Kind: kind})
 		if ok && words[ev.Kind] == "" {
 			t.Errorf("event %d, %q, has no word", kind, ev.Kind)

@@ -238,7 +238,7 @@ func (s *stage) clock(at time.Time) string {
 var eventNames = map[EventKind]string{
 	EventEstablished: "established", EventConfirmed: "confirmed", EventDown: "down", EventDetected: "detected", EventResuming: "resuming",
 	EventFallback: "fallback", EventFailed: "failed", EventChildFailed: "child failed", EventTicket: "ticket", EventRefused: "refused",
-	EventTokensOff: "tokens off", EventCounterFull: "counter full", EventClose: "closed",
+	EventCounterFull: "counter full",
 }
 
 // events writes what happened since the last time.

@@ -119,11 +119,8 @@ const (
 	EventTicket                              // a ticket was granted or received
 	EventRefused                             // a peer's request was refused; Err
 	EventInitialContact                      // tell the other Endpoints: CommandInitialContact with Identity
-	EventNotBefore                           // reserved for the other Endpoints: CommandNotBefore
 	EventKeys                                // Config.KeyLog: keys of a new SA
-	EventTokensOff                           // tokens were turned off (rule A9); Err
 	EventCounterFull                         // SPI counter used up: make a new epoch durable, then CommandEpoch
-	EventClose                               // the peer deleted the SA
 )
 
 // By tells how a crash was detected.
