@@ -124,7 +124,7 @@ func (e *Endpoint) resumeRefusal(p Packet, h wire.Header) {
 	}
 	e.drop(DropTicket)
 	e.event(nil, Event{Kind: EventRefused, Remote: p.Remote, Err: err, SPIs: wire.SPIs{I: h.SPIi}})
-	e.replyNotify(p, h, wire.Notify{Type: wire.NotifyTicketNACK}) //rfc:5723-4.3.2-3 5723-4.3.2-4 5723-7-1 5723-7-2
+	e.replyNotify(p, h, wire.Notify{Type: wire.NotifyTicketNACK}) //rfc:5723-4.3.2-3 5723-4.3.2-4 5723-7-1
 }
 
 // askRing asks for the ring as the store has it; CommandKeys is the answer. It

@@ -69,7 +69,7 @@ func (e *Endpoint) resumeRequestMessage(sa *SA) []byte {
 		w.Notify(wire.Notify{Type: wire.NotifyCookie, Data: hf.cookie})
 	}
 	w.Nonce(hf.ni)
-	w.Notify(wire.Notify{Type: wire.NotifyTicketOpaque, Data: t.ticket}) //rfc:5723-7-1 5723-7-2 5723-7.2-1
+	w.Notify(wire.Notify{Type: wire.NotifyTicketOpaque, Data: t.ticket}) //rfc:5723-7-1 5723-7.2-1
 	if !sa.conn.Libreswan {
 		e.addDetection(&w, sa, Packet{Local: sa.local.addrPort(), Remote: sa.remote.addrPort()}) //rfc:5723-4.3.2-11 5723-4.3.2-12
 		e.addSupport(&w, sa, false)                                                              //rfc:5723-5-16

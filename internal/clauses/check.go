@@ -72,9 +72,10 @@ func (r *Report) wrong(file string, line int, format string, args ...any) {
 }
 
 func (r *Report) rows(tree fs.FS) {
-	marked := make(map[[2]string]bool) // clause, file
+	marked := make(map[[2]string]bool) // clause, file; file "": anywhere
 	for _, m := range r.Source.Marks {
 		marked[[2]string{m.Clause, m.File}] = true
+		marked[[2]string{m.Clause, ""}] = true
 	}
 	known := make(map[string]bool)
 	for _, row := range r.Rows {
@@ -92,10 +93,15 @@ func (r *Report) rows(tree fs.FS) {
 			r.Open = append(r.Open, fmt.Sprintf("%s:%d: %s %s", row.List, row.Line, row.Clause, row.Level))
 			continue
 		}
-		if info, err := fs.Stat(tree, row.File); err != nil || info.IsDir() {
+		info, err := fs.Stat(tree, row.File)
+		switch {
+		case err != nil || info.IsDir():
 			r.wrong(row.List, row.Line, "%s names the file %s, which is not there", row.Clause, row.File)
-		} else if row.Must() && !marked[[2]string{row.Clause, row.File}] {
+		case marked[[2]string{row.Clause, row.File}]:
+		case row.Must():
 			r.wrong(row.List, row.Line, "%s is a %s, and %s has no line marked %s%s", row.Clause, row.Level, row.File, markPrefix, row.Clause)
+		case marked[[2]string{row.Clause, ""}]:
+			r.wrong(row.List, row.Line, "%s is marked elsewhere, and not in %s", row.Clause, row.File)
 		}
 		r.test(row.List, row.Line, row.Clause, row.Test)
 	}

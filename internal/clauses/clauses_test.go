@@ -86,6 +86,21 @@ func TestWhatIsNotTrue(t *testing.T) {
 	}
 }
 
+// TestMarkedElsewhere: a row that has a marked line names the file that has it,
+// whatever its level.
+func TestMarkedElsewhere(t *testing.T) {
+	tree := sound()
+	tree["ike/b.go"] = "package ike\n\nfunc g() {\n\tg() //rfc:5723-4.1-2\n}\n"
+	r, err := check(t, tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "list.md:4: 5723-4.1-2 is marked elsewhere, and not in ike/a.go"
+	if got := strings.Join(r.Wrong, "|"); got != want {
+		t.Errorf("complaints %s; want %s", got, want)
+	}
+}
+
 func TestOpenRows(t *testing.T) {
 	tree := sound()
 	tree["list.md"] = strings.Replace(tree["list.md"], "ike.TestAsk", Open, 1)
