@@ -63,11 +63,12 @@ type Suite struct {
 }
 
 // PeerCert is what is needed of the peer's certificate after the SA is up
-// (RFC 5723 5, note 2).
+// (RFC 5723 5, note 2). Issuer and Serial name every certificate of the chain
+// below the anchor, leaf first.
 type PeerCert struct {
-	Issuer   []byte   // name, DER
-	Serial   []byte   // big-endian
-	NotAfter int64    // smallest of the chain
+	Issuer   []byte   // SHA-256 of each issuer's name
+	Serial   []byte   // each behind an octet with its length, big-endian
+	NotAfter int64    // earliest of the chain, anchor included
 	Anchor   [32]byte // SHA-256 of the trust anchor
 }
 
