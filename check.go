@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"blackswan/auth/cert"
+	"blackswan/auth/psk"
 	"blackswan/internal/state"
 	"blackswan/internal/udp"
 	"blackswan/ticket"
@@ -35,6 +37,29 @@ func (e *FieldError) Unwrap() error { return e.Err }
 func (c *Config) Check(role Role) error {
 	_, err := c.ready(role)
 	return err
+}
+
+// Advice says what a run in that role would take and a person should change all
+// the same: shared keys that can be guessed, revocation lists that have run out
+// by now. It is for a Config that Check finds nothing in.
+func (c *Config) Advice(role Role, now time.Time) []string {
+	peers, _ := c.ready(role)
+	return advice(peers, now)
+}
+
+func advice(peers []*peer, now time.Time) []string {
+	out := []string{} // JSON knows it from null
+	for _, p := range peers {
+		if text := psk.Secret(p.PSK).Advice(); len(p.PSK) > 0 && text != "" {
+			out = append(out, p.Name+": "+text)
+		}
+		if v, ok := p.verifier.(*cert.Verifier); ok {
+			for _, list := range v.Stale(now) {
+				out = append(out, p.Name+": "+list+": fetch the next one")
+			}
+		}
+	}
+	return out
 }
 
 // findings collects FieldErrors.

@@ -1,7 +1,10 @@
 package blackswan
 
 import (
+	"crypto/rand"
+	"crypto/x509"
 	"errors"
+	"math/big"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -9,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"blackswan/auth/cert"
 	"blackswan/ike"
+	"blackswan/internal/pki"
 	"blackswan/ticket"
 	"blackswan/wire"
 )
@@ -118,6 +123,67 @@ func TestCheckTellsAll(t *testing.T) {
 	for _, field := range []string{"qcd", "state", "connections[0].fragment"} {
 		if !strings.Contains(text, ": "+field+": ") {
 			t.Errorf("%s is not in\n%s", field, text)
+		}
+	}
+}
+
+// crlFiles makes an authority and its revocation list, due at next, and returns
+// the two files.
+func crlFiles(t *testing.T, now, next time.Time) (ca, crl string) {
+	t.Helper()
+	dir := t.TempDir()
+	authority, err := pki.NewCA("lab", pki.Ed25519, 0, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := authority.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	key, err := cert.LoadKey(filepath.Join(dir, pki.CAKeyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: now, NextUpdate: next}
+	der, err := x509.CreateRevocationList(rand.Reader, list, authority.Certificate, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	crl = filepath.Join(dir, "lab.crl")
+	if err := os.WriteFile(crl, der, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, pki.CAFile), crl
+}
+
+func TestConfigAdvice(t *testing.T) {
+	now := time.Now()
+	next := now.Add(time.Hour)
+	ca, crl := crlFiles(t, now, next)
+	lists := func(c *Connection) {
+		c.Local.Auth, c.PSK = "psk", "0s5v3Jmx0aN0bQzJr2Qd6cUuYwGm0o5yZ1i8mD3f4r7kE="
+		c.Remote.Auth, c.Remote.CA, c.Remote.CRL = "cert", []string{ca}, []string{crl}
+	}
+	for _, test := range []struct {
+		name   string
+		change func(*Connection)
+		now    time.Time
+		want   string
+	}{
+		{"a short key", func(*Connection) {}, now, "office: this pre-shared key"},
+		{"a long key", func(c *Connection) { c.PSK = "7fQz9LmW2xRt5VbN8kPd" }, now, ""},
+		{"a revocation list of today", lists, now, ""},
+		{"a revocation list that ran out", lists, next.Add(time.Second), "office: revocation list of CN=lab"},
+	} {
+		for _, role := range []Role{RoleGateway, RoleClient} {
+			c := office(role)
+			test.change(&c.Connections[0])
+			if err := c.Check(role); err != nil {
+				t.Fatalf("%s: %v", test.name, err)
+			}
+			got := c.Advice(role, test.now)
+			if test.want == "" && len(got) > 0 || test.want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], test.want)) {
+				t.Errorf("%s, %v: %q, want %q", test.name, role, got, test.want)
+			}
 		}
 	}
 }

@@ -13,8 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"blackswan/auth/cert"
-	"blackswan/auth/psk"
 	"blackswan/dataplane"
 	"blackswan/dataplane/keysonly"
 	"blackswan/ike"
@@ -167,15 +165,8 @@ func (n *node) advise() {
 	if n.role == RoleClient {
 		return
 	}
-	for _, p := range *n.peers.Load() {
-		if advice := psk.Secret(p.PSK).Advice(); len(p.PSK) > 0 && advice != "" {
-			n.note(p.Name + ": " + advice)
-		}
-		if v, ok := p.verifier.(*cert.Verifier); ok {
-			for _, list := range v.Stale(n.began) {
-				n.note(p.Name + ": " + list + ": fetch the next one")
-			}
-		}
+	for _, text := range advice(*n.peers.Load(), n.began) {
+		n.note(text)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,12 +15,13 @@ func checkCommand() *cobra.Command {
 		Use:   "check FILE",
 		Short: "Check a configuration file and print the effective one",
 		Long: `Reads a configuration file, judges it as a start would, and prints what would be
-used, defaults filled in, secrets left out. A file whose connections name a
-gateway is a client's, any other a gateway's.
+used, defaults filled in, secrets left out, below advice about what would work
+and is unwise. A file whose connections name a gateway is a client's, any other
+a gateway's.
 ` + exitCodes,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			cfg, text, err := conf.Read(args[0])
+			cfg, source, err := conf.Read(args[0])
 			if err != nil {
 				return err
 			}
@@ -32,15 +34,20 @@ gateway is a client's, any other a gateway's.
 			if cfg.StateDir == "" {
 				cfg.StateDir = defaultState(role)
 			}
-			if err := conf.Check(args[0], text, &cfg, role); err != nil {
+			if err := conf.Check(args[0], source, &cfg, role); err != nil {
 				return err
 			}
 			effective, err := conf.Print(cfg, role)
 			if err != nil {
 				return err
 			}
-			result := map[string]any{"ok": true, "role": role.String(), "effective": string(effective)}
-			return print(c, result, fmt.Sprintf("# %s is a good configuration of a %s\n%s", args[0], role, effective))
+			advice := cfg.Advice(role, time.Now())
+			result := map[string]any{"ok": true, "role": role.String(), "advice": advice, "effective": string(effective)}
+			text := fmt.Sprintf("# %s is a good configuration of a %s\n", args[0], role)
+			for _, line := range advice {
+				text += "# but " + line + "\n"
+			}
+			return print(c, result, text+string(effective))
 		},
 	}
 }

@@ -109,8 +109,12 @@ func TestCheck(t *testing.T) {
 		var got struct {
 			OK              bool
 			Role, Effective string
+			Advice          []string
 		}
 		p.json(t, &got, "check", file)
+		if got.Advice == nil || len(got.Advice) > 0 {
+			t.Errorf("%s: advice %q, want an empty list", file, got.Advice)
+		}
 		if !got.OK || got.Role != role || !strings.Contains(got.Effective, "fragment: 1252") || strings.Contains(got.Effective, "secret") {
 			t.Errorf("%s: %+v", file, got)
 		}
@@ -122,6 +126,10 @@ func TestCheck(t *testing.T) {
 		if twice := p.ok(t, "check", again); strings.SplitN(twice, "\n", 2)[1] != strings.SplitN(out, "\n", 2)[1] {
 			t.Errorf("what check prints means something else:\n%s\nthen\n%s", out, twice)
 		}
+	}
+	weak := write("weak.yaml", "connections:\n  - {name: a, local: {id: gw.example.org}, remote: {id: '*'}, psk: short}\n")
+	if out := p.ok(t, "check", weak); !strings.Contains(out, "\n# but a: this pre-shared key") {
+		t.Error(out)
 	}
 }
 
