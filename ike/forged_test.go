@@ -204,3 +204,138 @@ func TestRFC6290_9_2_NoTokenWhileInDoubt(t *testing.T) {
 		}
 	}
 }
+
+// TestRFC5723_4_3_2_ForgedAnswers: who sees a RESUME answers it first. The right
+// answer wins while there is one, and no forgery costs the client its ticket.
+func TestRFC5723_4_3_2_ForgedAnswers(t *testing.T) {
+	clear := func(h wire.Header, spir wire.SPI, add func(m *wire.Writer)) []byte {
+		m := wire.NewWriter(nil, wire.Header{SPIi: h.SPIi, SPIr: spir, Version: wire.Version, Exchange: h.Exchange, Flags: wire.FlagResponse})
+		add(&m)
+		return m.Finish()
+	}
+	nack := func(h wire.Header) []byte {
+		return clear(h, 0, func(m *wire.Writer) { m.Notify(wire.Notify{Type: wire.NotifyTicketNACK}) })
+	}
+	nr := func(n byte) func(h wire.Header) []byte {
+		return func(h wire.Header) []byte {
+			return clear(h, wire.SPI(n), func(m *wire.Writer) { m.Nonce(bytes.Repeat([]byte{n}, 32)) })
+		}
+	}
+	for name, c := range map[string]struct {
+		forged []func(h wire.Header) []byte
+		mute   bool // the gateway's own answer is lost
+		resume bool
+	}{
+		"NACK":           {[]func(wire.Header) []byte{nack}, false, true},
+		"Nr":             {[]func(wire.Header) []byte{nr(1)}, false, true},
+		"NACK, three Nr": {[]func(wire.Header) []byte{nack, nr(1), nr(2), nr(3)}, false, true},
+		"empty, COOKIE of no octets": {[]func(wire.Header) []byte{func(h wire.Header) []byte { return clear(h, 7, func(m *wire.Writer) {}) }, func(h wire.Header) []byte {
+			return clear(h, 0, func(m *wire.Writer) { m.Notify(wire.Notify{Type: wire.NotifyCookie}) })
+		}}, false, true},
+		"NACK for another SPIi": {[]func(wire.Header) []byte{func(h wire.Header) []byte { h.SPIi ^= 1; return nack(h) }}, false, true},
+		"NACK alone":            {[]func(wire.Header) []byte{nack}, true, false},
+	} {
+		w := newWorld(t, name, quiet)
+		w.connect()
+		kept := w.cl.ticket
+		w.start(w.cl)
+		w.lose = func(from *node, p Packet) bool {
+			resume := p.Data[18] == byte(wire.ExchangeSessionResume)
+			if resume && from == w.cl {
+				h, _ := wire.ParseHeader(p.Data)
+				for _, f := range c.forged {
+					w.give(w.cl, Packet{Local: p.Local, Remote: p.Remote, Data: f(h)})
+				}
+			}
+			return c.mute && (resume || p.Data[18] == byte(wire.ExchangeIKESAInit))
+		}
+		w.connect()
+		w.run(20 * time.Second)
+		if c.mute {
+			if w.cl.ticket != kept || w.cl.count(EventFallback) == 0 {
+				t.Errorf("%s: the ticket went before a full handshake succeeded\n%s", name, w.dump())
+			}
+			w.lose = nil
+			w.run(3 * time.Minute)
+		}
+		g, cl := w.one()
+		if g.resumed != c.resume || g.keys != cl.keys || w.cl.ticket == nil {
+			t.Errorf("%s: resumed=%v\n%s\n%s", name, g.resumed, w.text(), w.dump())
+		}
+	}
+}
+
+// TestRFC7296_2_6_ForgedCookie: a wrong one and another's count as none, in both
+// exchanges.
+func TestRFC7296_2_6_ForgedCookie(t *testing.T) {
+	w := newWorld(t, "cookies", quiet, func(gw, _ *Config) { gw.Limits.CookieAt, gw.Limits.HalfResumes = 0, 0 })
+	w.connect()
+	for _, first := range [][]byte{w.initRequest(), w.resumeRequest()} {
+		h, _ := wire.ParseHeader(first)
+		with := func(cookie []byte, change func(b []byte)) []byte {
+			rest := bytes.Clone(first[wire.HeaderLen:])
+			if change != nil {
+				change(rest)
+			}
+			m := wire.NewWriter(nil, h)
+			m.Notify(wire.Notify{Type: wire.NotifyCookie, Data: cookie})
+			b := m.Finish()
+			b[wire.HeaderLen] = byte(h.NextPayload)
+			b = append(b, rest...)
+			binary.BigEndian.PutUint32(b[24:], uint32(len(b)))
+			return b
+		}
+		ask := func(from netip.AddrPort, b []byte) sight {
+			w.now = w.now.Add(time.Millisecond)
+			w.flight = nil
+			tp := w.watch()
+			w.give(w.gw, Packet{Local: gwAddr, Remote: from, Data: b})
+			w.gw.e.Advance(w.now)
+			w.drain(w.gw)
+			return tp.only(w.gw, h.Exchange)
+		}
+		here, there := netip.MustParseAddrPort("203.0.113.5:500"), netip.MustParseAddrPort("203.0.113.6:500")
+		cookie := ask(here, first).notes(wire.NotifyCookie)[0].Data
+		wrong := bytes.Clone(cookie)
+		wrong[len(wrong)-1] ^= 1
+		for name, s := range map[string]sight{
+			"a bit":           ask(here, with(wrong, nil)),
+			"none":            ask(here, with(nil, nil)),
+			"zeros":           ask(here, with(make([]byte, 64), nil)),
+			"cut":             ask(here, with(cookie[:len(cookie)-1], nil)),
+			"another address": ask(there, with(cookie, nil)),
+		} {
+			if len(s.kinds) != 1 || !s.has(wire.NotifyCookie) {
+				t.Errorf("%v, %s: answered with %v", h.Exchange, name, s.kinds)
+			}
+		}
+		if w.gw.e.counts.half+w.gw.e.counts.halfResumes != 0 {
+			t.Errorf("%v: a forged cookie made state", h.Exchange)
+		}
+		if s := ask(here, with(cookie, nil)); s.has(wire.NotifyCookie) || s.h.SPIr == 0 {
+			t.Errorf("%v: the right cookie is answered with %v", h.Exchange, s.kinds)
+		}
+		w.start(w.gw)
+	}
+}
+
+// TestRFC6290_8_1_RightTokenInAFlood: wrong ones use up ten comparisons, and the
+// right one is taken a moment later.
+func TestRFC6290_8_1_RightTokenInAFlood(t *testing.T) {
+	w := newWorld(t, "flood", quiet)
+	w.connect()
+	g, c := w.one()
+	right := shown(c.spi, tokenOf(t, w.gw, g))
+	for range 500 {
+		w.give(w.cl, shown(c.spi, make([]byte, 32)))
+	}
+	w.give(w.cl, right)
+	if w.cl.count(EventDetected) != 0 || len(w.cl.live()) != 1 {
+		t.Fatal("compared beyond the budget")
+	}
+	w.now = w.now.Add(101 * time.Millisecond)
+	w.give(w.cl, right)
+	if w.cl.count(EventDetected) != 1 {
+		t.Error("the right token is not taken after a flood\n" + w.dump())
+	}
+}
