@@ -12,8 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -147,26 +147,32 @@ func TestKills(t *testing.T) {
 		}
 	}
 	crowd.settle()
-	if crowd.resumed == 0 || crowd.deleted == 0 || crowd.established == 0 {
-		t.Errorf("%d connected, %d resumed, %d deleted: each was to happen", crowd.established, crowd.resumed, crowd.deleted)
-	}
+	gateway.kill()
+	gateway = startChild(t, spec)
+	crowd.end()
 	t.Logf("%d connected, %d resumed, %d deleted", crowd.established, crowd.resumed, crowd.deleted)
+	if crowd.established == 0 || crowd.resumed == 0 || crowd.deleted == 0 {
+		t.Error("each was to happen")
+	}
 }
 
 func wait(d time.Duration) { <-time.After(d) }
 
 // crowd is clients that come and go.
 type crowd struct {
-	t    *testing.T
-	stay chan struct{} // closed: who is up stays so
-	all  sync.WaitGroup
+	t     *testing.T
+	stay  chan struct{} // closed: nobody leaves any more
+	up    sync.WaitGroup
+	again chan struct{} // closed: all were up, and the gateway was killed once more
+	all   sync.WaitGroup
 
 	mu                            sync.Mutex
 	established, resumed, deleted int
 }
 
 func newCrowd(t *testing.T, clients int, spec childSpec) *crowd {
-	c := &crowd{t: t, stay: make(chan struct{})}
+	c := &crowd{t: t, stay: make(chan struct{}), again: make(chan struct{})}
+	c.up.Add(clients)
 	for i := range clients {
 		cfg := labClient(fmt.Sprintf("c%d", i))
 		cfg.Listen, cfg.AnyPort = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 2, byte(i + 1)})}, true
@@ -188,14 +194,10 @@ func (c *crowd) live(cfg Config, random *rand.Rand) {
 	for {
 		up := make(chan struct{}, 1)
 		cfg.OnEvent = func(e Event) { c.count(e, up) }
-		// A gateway process on its way from fork to exec shares what was open
-		// here, the lock of this client's last life included.
-		syscall.ForkLock.RLock()
-		//lint:ignore SA2001 it is a barrier: what forks later shares nothing of that life
-		syscall.ForkLock.RUnlock()
-		client, err := NewClient(cfg, "")
+		client, err := open(cfg)
 		if err != nil {
 			c.t.Errorf("client: %v", err)
+			c.up.Done()
 			return
 		}
 		r := start(client.Run)
@@ -212,6 +214,19 @@ func (c *crowd) live(cfg Config, random *rand.Rand) {
 		}
 		r.stop(c.t, cause)
 	}
+}
+
+// open is NewClient. A process on its way from fork to exec shares for a moment
+// what was open here, the lock of this client's last life included.
+func open(cfg Config) (client *Client, err error) {
+	for range 100 {
+		client, err = NewClient(cfg, "")
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("in use by process %d:", os.Getpid())) {
+			break
+		}
+		wait(10 * time.Millisecond)
+	}
+	return client, err
 }
 
 func (c *crowd) count(e Event, up chan<- struct{}) {
@@ -234,28 +249,45 @@ func (c *crowd) count(e Event, up chan<- struct{}) {
 	}
 }
 
-// last waits until a client is connected, or back, under the last gateway.
+// last is the end of a client's life: it is up, comes back once more after a
+// crash, and deletes.
 func (c *crowd) last(client *Client, r *running, up <-chan struct{}) {
-	late := time.NewTimer(time.Minute)
-	defer late.Stop()
+	late := time.After(time.Minute)
 	for {
-		st := client.Status(1)
-		if len(st.SAs) == 1 && st.SAs[0].State == "established" {
+		if st := client.Status(1); len(st.SAs) == 1 && st.SAs[0].State == "established" {
 			break
 		}
 		select {
 		case <-up:
-		case <-late.C:
-			c.t.Errorf("a client is not back: %+v", client.Status(-1))
+		case <-late:
+			c.t.Errorf("a client is not up: %+v", client.Status(-1))
+			c.up.Done()
 			r.stop(c.t, ErrKeepTicket)
 			return
 		}
 	}
+	select {
+	case <-up: // that was the one
+	default:
+	}
+	c.up.Done()
+	<-c.again
+	select {
+	case <-up:
+	case <-time.After(time.Minute):
+		c.t.Errorf("a client is not back: %+v", client.Status(-1))
+	}
 	r.stop(c.t, nil)
 }
 
-// settle lets everybody come back, and ends them.
+// settle lets everybody come up, and stay so.
 func (c *crowd) settle() {
 	close(c.stay)
+	c.up.Wait()
+}
+
+// end waits until everybody is back, and gone.
+func (c *crowd) end() {
+	close(c.again)
 	c.all.Wait()
 }

@@ -146,6 +146,32 @@ func TestRoamingClient(t *testing.T) {
 	gr.stop(t, nil)
 }
 
+// TestGatewayByName: the name is asked for addresses of our own family.
+func TestGatewayByName(t *testing.T) {
+	l := newLoopback(t, 1)
+	g, gr := l.gateway()
+	cfg := l.at("ann", netip.MustParseAddr("127.0.3.1"), g)
+	cfg.Connections[0].Gateway = fmt.Sprintf("localhost:%d", g.Addrs()[0].Port())
+	_, cr := l.connect("ann", cfg)
+	l.await("gateway", Established, 1)
+	cr.stop(t, nil)
+	gr.stop(t, nil)
+}
+
+// TestUnknownName: a name that nobody knows is asked for again, until we end.
+func TestUnknownName(t *testing.T) {
+	l := newLoopback(t, 1)
+	cfg := l.client("ann")
+	cfg.Listen, cfg.AnyPort = l.gw.Listen, true
+	cfg.Connections[0].Gateway = "gateway.invalid" // RFC 6761: it never exists
+	c, cr := l.connect("ann", cfg)
+	if st := c.Status(-1); len(st.SAs) != 0 {
+		t.Errorf("SAs: %+v", st.SAs)
+	}
+	cr.stop(t, nil)
+	l.want("ann", Failed, 0)
+}
+
 func TestPortInUse(t *testing.T) {
 	l := newLoopback(t, 1)
 	g, gr := l.gateway()
