@@ -302,6 +302,7 @@ func TestRevokeTickets(t *testing.T) {
 		if n, err := g.RevokeTickets(t.Context()); err != nil || n != 2 {
 			t.Errorf("RevokeTickets: %d, %v; want 2 keys", n, err)
 		}
+		time.Sleep(time.Minute) // the ring is read again before it is judged
 		_, cr = l.connect("ann", cfg)
 		time.Sleep(10 * time.Second)
 		l.want("ann", Resumed, 1)
@@ -310,6 +311,38 @@ func TestRevokeTickets(t *testing.T) {
 		cr.stop(t, nil)
 		gr.stop(t, nil)
 	})
+}
+
+// TestTicketToAClient: who grants no tickets opens none, and is not harmed.
+func TestTicketToAClient(t *testing.T) {
+	for name, configure := range map[string]func(*lab) Config{
+		"without state": func(l *lab) Config { return l.client("ann") },
+		"with state":    func(l *lab) Config { return l.keeping("ann") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLab(t)
+				_, gr := l.gateway()
+				c, cr := l.connect("ann", configure(l))
+				cfg := l.keeping("bob")
+				cfg.Listen = bobAddr
+				_, br := l.connect("bob", cfg)
+				time.Sleep(time.Minute)
+				br.stop(t, ErrKeepTicket)
+				cfg.Connections[0].Gateway = clientAddr.String()
+				_, br = l.connect("bob", cfg)
+				time.Sleep(5 * time.Second)
+				l.want("bob", Resuming, 1)
+				l.want("bob", Resumed, 0)
+				if st := c.Status(0); st.Totals.SAs != 1 || st.Counters["ticket"] == 0 {
+					t.Errorf("status: %+v, %v", st.Totals, st.Counters)
+				}
+				br.stop(t, ErrKeepTicket)
+				cr.stop(t, nil)
+				gr.stop(t, nil)
+			})
+		})
+	}
 }
 
 func TestRotateQCD(t *testing.T) {
