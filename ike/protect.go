@@ -64,16 +64,11 @@ func (sa *SA) fragmentLimit() int {
 func (e *Endpoint) fragments(sa *SA, plain []byte, first wire.PayloadType, limit int) []byte {
 	h, _ := wire.ParseHeader(e.composed)
 	ivLen := sa.suite.IVLen()
-	most := limit - wire.HeaderLen - skfHeader - ivLen - sa.suite.ICVLen() - 1
-	most -= most % sa.suite.Block()
-	if sa.suite.Block() > 1 {
-		most-- // the pad length octet
-	}
+	most := frag.MaxPlain(limit, wire.HeaderLen+skfHeader+ivLen+sa.suite.ICVLen(), sa.suite.Block())
 	total := frag.Pieces(len(plain), most)
 	start := len(e.arena)
 	for n := 1; n <= total; n++ {
-		piece := plain[:min(most, len(plain))]
-		plain = plain[len(piece):]
+		piece := frag.Piece(plain, most, n)
 		at := len(e.arena)
 		w := wire.NewWriter(e.arena, h)
 		w.StartSKF(first, uint16(n), uint16(total), ivLen)

@@ -11,22 +11,14 @@ const MaxFragments = 64
 // MaxMessage is the most octets of content that are put together.
 const MaxMessage = 1<<16 - 1
 
-// Sizes of what surrounds the content of a fragment, in octets.
-const (
-	IPv4   = 20 // IPv4 header without options
-	IPv6   = 40
-	UDP    = 8
-	Header = 28 // IKE header
-	SKF    = 8  // Encrypted Fragment payload up to its initialization vector
-)
-
-// MaxPlain is the most content that fits in a fragment whose IP datagram has
-// at most mtu octets (RFC 7383 2.5.1, appendix B). Overhead is all around the
-// encrypted octets: IP, UDP, non-ESP marker, IKE and SKF headers, IV and ICV.
+// MaxPlain is the most content that fits in a fragment whose datagram has at
+// most limit octets (RFC 7383 2.5.1, appendix B). Overhead is all around the
+// encrypted octets that limit counts: IKE and SKF headers, IV and ICV, and of
+// IP, UDP and non-ESP marker what limit is meant with.
 // The content and its Pad Length octet fill whole blocks: 1 octet for a mode
 // without padding, 16 for AES-CBC. It is 0 when nothing fits.
-func MaxPlain(mtu, overhead, block int) int {
-	room := mtu - overhead
+func MaxPlain(limit, overhead, block int) int {
+	room := limit - overhead
 	if block > 1 {
 		room -= room % block
 	}

@@ -25,9 +25,6 @@ type Reassembly struct {
 	first uint8  // type of the first inner payload, from fragment 1
 }
 
-// fixedSize is the memory of an empty Reassembly, in octets, rounded up.
-const fixedSize = 320
-
 // span is where a fragment lies in buf.
 type span struct{ start, end uint16 }
 
@@ -107,18 +104,6 @@ func inOrder(spans []span) bool {
 	return true
 }
 
-// Have is how many fragments are here, and of how many.
-func (r *Reassembly) Have() (fragments, total int) {
-	for set := r.have; set != 0; set &= set - 1 {
-		fragments++
-	}
-	return fragments, int(r.total)
-}
-
 // Age is how long ago Since was, in nanoseconds. It counts from the first
 // fragment: a finer set does not make a message younger.
 func (r *Reassembly) Age(now int64) int64 { return now - r.Since }
-
-// Size is the memory that the Reassembly takes, in octets, for the account of
-// all that strangers have begun.
-func (r *Reassembly) Size() int { return fixedSize + cap(r.buf) }
