@@ -147,9 +147,6 @@ func (d *Dir) makeKey(engine store.Store) (*StateKey, error) {
 
 func (d *Dir) file(name string) string { return filepath.Join(d.path, name) }
 
-// Path is the directory's.
-func (d *Dir) Path() string { return d.path }
-
 // Store is the directory's; it is closed with it. Its values are sealed: what
 // goes in need not be wrapped.
 func (d *Dir) Store() store.Store { return d.store }

@@ -34,7 +34,7 @@ func BenchmarkPlus(b *testing.B) {
 	p, seed, out := newPRF(b, wire.PRFHMACSHA256), make([]byte, 80), make([]byte, gcm256.keymat())
 	b.ReportAllocs()
 	for b.Loop() {
-		p.Plus(out, seed)
+		p.plus(out, seed)
 	}
 }
 

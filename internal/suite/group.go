@@ -67,9 +67,6 @@ func NewKeyPair(group wire.TransformID, rand io.Reader) (*KeyPair, error) {
 	return nil, fmt.Errorf("suite: key exchange %s: unknown or too weak", wire.TransformKE.Name(group))
 }
 
-// Group is the group that the pair was made for.
-func (k *KeyPair) Group() wire.TransformID { return k.group }
-
 // Public returns the Key Exchange Data to send, PublicLen octets, a view of k.
 func (k *KeyPair) Public() []byte { return k.public }
 

@@ -52,7 +52,7 @@ func TestAgreement(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(i.Public()) != PublicLen(group) || i.Group() != group || bytes.Equal(i.Public(), r.Public()) {
+		if len(i.Public()) != PublicLen(group) || i.group != group || bytes.Equal(i.Public(), r.Public()) {
 			t.Errorf("group %d: %d octets of public value", group, len(i.Public()))
 		}
 		a, errA := i.Shared(r.Public())

@@ -64,12 +64,6 @@ func NewPRF(id wire.TransformID) (*PRF, error) {
 	return p, nil
 }
 
-// ID is the number that NewPRF was given.
-func (p *PRF) ID() wire.TransformID { return p.id }
-
-// Size is the size of the output and of the preferred key in octets.
-func (p *PRF) Size() int { return p.size }
-
 // Key sets the key for all messages until the next Key. Setting the same key
 // again costs nothing: SK_p makes prf(SK_p, IDx') and AUTH one after the other.
 func (p *PRF) Key(k []byte) {
@@ -157,11 +151,8 @@ func must(err error) {
 	}
 }
 
-// Plus fills dst with prf+(key, seed) (RFC 7296 2.13). dst is at most 255
-// times Size octets long.
-func (p *PRF) Plus(dst, seed []byte) { p.plus(dst, seed) }
-
-// plus is Plus with a seed in parts.
+// plus fills dst with prf+(key, seed) (RFC 7296 2.13), the seed in parts. dst is
+// at most 255 times as long as the PRF's output.
 //
 //	T1 = prf (K, S | 0x01)
 //	T2 = prf (K, T1 | S | 0x02)

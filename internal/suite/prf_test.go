@@ -90,10 +90,10 @@ func TestPlusAgainstDefinition(t *testing.T) {
 			want = append(want, last...)
 		}
 		p.Key(key)
-		for _, n := range []int{0, 1, p.Size() - 1, p.Size(), p.Size() + 1, 5*p.Size() + 7, 255 * p.Size()} {
+		for _, n := range []int{0, 1, p.size - 1, p.size, p.size + 1, 5*p.size + 7, 255 * p.size} {
 			p.Write([]byte("left over from another message"))
 			got := make([]byte, n)
-			p.Plus(got, seed)
+			p.plus(got, seed)
 			if !bytes.Equal(got, want[:n]) {
 				t.Errorf("PRF %d: prf+ of %d octets differs", id, n)
 			}
@@ -108,7 +108,7 @@ func TestPlusBeyond255Blocks(t *testing.T) {
 		}
 	}()
 	p := newPRF(t, wire.PRFHMACSHA256)
-	p.Plus(make([]byte, 255*32+1), nil)
+	p.plus(make([]byte, 255*32+1), nil)
 }
 
 func TestNewPRFRefuses(t *testing.T) {
@@ -127,7 +127,7 @@ func TestPRFDoesNotAllocate(t *testing.T) {
 			p.Key(message)
 			p.Write(message)
 			p.Sum(out[:0])
-			p.Plus(out, message)
+			p.plus(out, message)
 			p.Reset()
 		}); n != 0 {
 			t.Errorf("PRF %d: %v allocations", id, n)

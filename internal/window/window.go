@@ -79,10 +79,6 @@ func (s *Send) Open() (id uint32, ok bool) {
 	return id, ok
 }
 
-// Awaits tells whether a response with this Message ID answers the request
-// that is open.
-func (s *Send) Awaits(id uint32) bool { return s.open && id == s.next }
-
 // Idle tells whether no request is open.
 func (s *Send) Idle() bool { return !s.open }
 
@@ -96,6 +92,3 @@ func (s *Send) Close() {
 	s.next++
 	s.spent = s.next == 0 // RFC 7296 2.2: an SA whose Message IDs are used up is closed or rekeyed
 }
-
-// Spent tells whether no Message ID is left: the SA must be rekeyed or closed.
-func (s *Send) Spent() bool { return s.spent }
