@@ -68,6 +68,7 @@ var plan = []Room{
 	{Path: ".", Floor: 4},
 	{Path: "internal/sim", Floor: 4},
 	{Path: "internal/demo", Floor: 4, Beside: []string{"."}},
+	{Path: "internal/kills", Floor: 4},
 	{Path: "internal/storm", Floor: 4, Beside: []string{"."}},
 
 	{Path: "internal/conf", Floor: 5},
