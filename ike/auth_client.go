@@ -144,12 +144,16 @@ func (e *Endpoint) authAnswer(sa *SA, a *Answer) {
 	}
 }
 
-// rejectPeer tells a responder that did not prove itself, once, and ends the
-// attempt (RFC 7296 2.21.2).
+// rejectPeer ends the attempt with a responder that did not prove itself, and
+// tells it once (RFC 7296 2.21.2). After a resume it says nothing: an
+// authenticated packet would confirm the SA and spend the ticket (rules D7, F1),
+// and whoever changes one bit of the RESUME's answer can bring this about.
 func (e *Endpoint) rejectPeer(sa *SA, err error) {
-	w := e.compose(sa, wire.ExchangeInformational, false, 2)
-	w.Notify(wire.Notify{Type: wire.NotifyAuthenticationFailed})
-	e.sendSA(sa, e.protect(sa, 0))
+	if !sa.resumed {
+		w := e.compose(sa, wire.ExchangeInformational, false, 2)
+		w.Notify(wire.Notify{Type: wire.NotifyAuthenticationFailed})
+		e.sendSA(sa, e.protect(sa, 0))
+	}
 	e.failed(sa, err)
 }
 
