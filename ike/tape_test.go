@@ -38,6 +38,7 @@ func (w *world) watch() *tape {
 }
 
 func (w *world) see(from *node, p Packet) sight {
+	p.Data = slices.Clone(p.Data) // the receiver decrypts in place
 	s := sight{from: from, p: p}
 	s.h, _ = wire.ParseHeader(p.Data)
 	first, body := s.h.NextPayload, p.Data[wire.HeaderLen:]
