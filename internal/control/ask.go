@@ -33,11 +33,12 @@ func Ask(dir string, r Request, result any) error {
 	if err := c.SetDeadline(time.Now().Add(2 * patience)); err != nil {
 		return fmt.Errorf("control: %w", err)
 	}
-	if err := json.NewEncoder(c).Encode(r); err != nil {
-		return fmt.Errorf("control: send %q: %w", r.Do, err)
-	}
 	var a answer
-	if err := json.NewDecoder(c).Decode(&a); err != nil {
+	err = json.NewEncoder(c).Encode(r) // fails already when the other side has closed
+	if err == nil {
+		err = json.NewDecoder(c).Decode(&a)
+	}
+	if err != nil {
 		return fmt.Errorf("control: no answer to %q: %w: is the process busy? ask again", r.Do, err)
 	}
 	if a.Error != "" {
