@@ -35,11 +35,6 @@ const (
 	HashIdentity uint16 = 5 // the signature takes the message as it is: Ed25519
 )
 
-// SupportedHashes returns what we announce, in order of preference.
-func SupportedHashes() []uint16 {
-	return []uint16{HashSHA256, HashSHA384, HashSHA512, HashIdentity}
-}
-
 // Limits on what a stranger may send. More is refused before any of it is parsed.
 const (
 	MaxCerts     = 8        // certificates in one message

@@ -26,6 +26,11 @@ type Pair struct {
 	Remote   netip.Addr
 }
 
+// Hashes is what a peer of our make announces.
+func Hashes() []uint16 {
+	return []uint16{auth.HashSHA256, auth.HashSHA384, auth.HashSHA512, auth.HashIdentity}
+}
+
 // Run runs the kit.
 func Run(t *testing.T, p Pair) {
 	for _, c := range []struct {

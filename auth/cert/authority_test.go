@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"blackswan/auth"
+	"blackswan/auth/authtest"
 	"blackswan/wire"
 )
 
@@ -154,7 +155,7 @@ func shown(t testing.TB, key crypto.Signer, certs ...*x509.Certificate) auth.Ver
 		c.send = append(c.send, cert.Raw)
 	}
 	octets := []byte("octets")
-	s, err := signer(t, c).Sign(auth.SignRequest{Octets: octets, Hashes: auth.SupportedHashes()})
+	s, err := signer(t, c).Sign(auth.SignRequest{Octets: octets, Hashes: authtest.Hashes()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"blackswan/auth"
+	"blackswan/auth/authtest"
 	"blackswan/wire"
 )
 
@@ -33,7 +34,7 @@ func TestRFC7296_3_7_Pick(t *testing.T) {
 		credential(t, second.key, []*x509.Certificate{one.cert, two.cert}, second.cert, middle.cert),
 		credential(t, third.key, []*x509.Certificate{two.cert}, third.cert),
 	)
-	all := auth.SupportedHashes()
+	all := authtest.Hashes()
 	for _, row := range []struct {
 		name    string
 		certReq []byte
@@ -106,7 +107,7 @@ func TestSend(t *testing.T) {
 	middle := issue(t, authority("middle"), newKey("P-256"), top)
 	leaf := issue(t, template("gw.example"), newKey("P-256"), middle)
 	s := signer(t, credential(t, leaf.key, nil, leaf.cert, middle.cert, top.cert))
-	got, err := s.Sign(auth.SignRequest{Octets: []byte("octets"), Hashes: auth.SupportedHashes()})
+	got, err := s.Sign(auth.SignRequest{Octets: []byte("octets"), Hashes: authtest.Hashes()})
 	if err != nil || len(got.Certs) != 2 || !bytes.Equal(got.Certs[0], leaf.cert.Raw) || !bytes.Equal(got.Certs[1], middle.cert.Raw) {
 		t.Errorf("%d certificates, %v", len(got.Certs), err)
 	}
@@ -177,7 +178,7 @@ func BenchmarkSign(b *testing.B) {
 			s := signer(b, credential(b, leaf.key, nil, leaf.cert))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := s.Sign(auth.SignRequest{Octets: []byte("octets"), Hashes: auth.SupportedHashes()}); err != nil {
+				if _, err := s.Sign(auth.SignRequest{Octets: []byte("octets"), Hashes: authtest.Hashes()}); err != nil {
 					b.Fatal(err)
 				}
 			}

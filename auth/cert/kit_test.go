@@ -27,13 +27,13 @@ func TestKit(t *testing.T) {
 		method wire.AuthMethod
 		id     wire.ID // zero: the subject
 	}{
-		{"RFC 7427 RSASSA-PSS", "rsa-2048", false, false, auth.SupportedHashes(), wire.AuthSignature, fqdn("gw.example")},
+		{"RFC 7427 RSASSA-PSS", "rsa-2048", false, false, authtest.Hashes(), wire.AuthSignature, fqdn("gw.example")},
 		{"RFC 7427 RSASSA-PSS with SHA-512", "rsa-2048", false, true, []uint16{1, auth.HashSHA512}, wire.AuthSignature, fqdn("GW.example")},
-		{"RFC 7427 RSASSA-PKCS1-v1_5", "rsa-2048", true, true, auth.SupportedHashes(), wire.AuthSignature, wire.ID{}},
-		{"RFC 7427 ECDSA P-256", "P-256", false, false, auth.SupportedHashes(), wire.AuthSignature, wire.ID{Type: wire.IDIPv4Addr, Data: []byte{192, 0, 2, 1}}},
-		{"RFC 7427 ECDSA P-384", "P-384", false, true, auth.SupportedHashes(), wire.AuthSignature, wire.ID{Type: wire.IDRFC822Addr, Data: []byte("alice@GW.example")}},
+		{"RFC 7427 RSASSA-PKCS1-v1_5", "rsa-2048", true, true, authtest.Hashes(), wire.AuthSignature, wire.ID{}},
+		{"RFC 7427 ECDSA P-256", "P-256", false, false, authtest.Hashes(), wire.AuthSignature, wire.ID{Type: wire.IDIPv4Addr, Data: []byte{192, 0, 2, 1}}},
+		{"RFC 7427 ECDSA P-384", "P-384", false, true, authtest.Hashes(), wire.AuthSignature, wire.ID{Type: wire.IDRFC822Addr, Data: []byte("alice@GW.example")}},
 		{"RFC 7427 ECDSA P-521 with SHA-256", "P-521", false, false, []uint16{auth.HashSHA256}, wire.AuthSignature, fqdn("gw.example")},
-		{"RFC 8420 Ed25519", "ed25519", false, true, auth.SupportedHashes(), wire.AuthSignature, wire.ID{Type: wire.IDIPv6Addr, Data: []byte{0x20, 1, 0xd, 0xb8, 15: 1}}},
+		{"RFC 8420 Ed25519", "ed25519", false, true, authtest.Hashes(), wire.AuthSignature, wire.ID{Type: wire.IDIPv6Addr, Data: []byte{0x20, 1, 0xd, 0xb8, 15: 1}}},
 		{"RFC 4754 method 9", "P-256", false, true, nil, wire.AuthECDSA256, fqdn("gw.example")},
 		{"RFC 4754 method 10", "P-384", false, false, nil, wire.AuthECDSA384, wire.ID{}},
 		{"RFC 4754 method 11", "P-521", false, false, nil, wire.AuthECDSA521, fqdn("gw.example")},
@@ -64,6 +64,6 @@ func TestPinned(t *testing.T) {
 	authtest.Run(t, authtest.Pair{
 		Signer:   signer(t, credential(t, leaf.key, nil, leaf.cert)),
 		Verifier: verifier(t, Trust{Authorities: []*x509.Certificate{leaf.cert}}),
-		ID:       fqdn("gw.example"), Hashes: auth.SupportedHashes(), Method: wire.AuthSignature, Now: now,
+		ID:       fqdn("gw.example"), Hashes: authtest.Hashes(), Method: wire.AuthSignature, Now: now,
 	})
 }

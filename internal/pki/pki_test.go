@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"blackswan/auth"
 	"blackswan/auth/authtest"
 	"blackswan/auth/cert"
 	"blackswan/wire"
@@ -92,7 +91,7 @@ func TestFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			authtest.Run(t, authtest.Pair{Signer: signer, Verifier: verifier, ID: row.want, Hashes: auth.SupportedHashes(), Method: wire.AuthSignature, Now: now})
+			authtest.Run(t, authtest.Pair{Signer: signer, Verifier: verifier, ID: row.want, Hashes: authtest.Hashes(), Method: wire.AuthSignature, Now: now})
 		})
 	}
 }
