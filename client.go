@@ -112,7 +112,7 @@ func (c *Client) connect(ctx context.Context) error {
 	if c.jar != nil {
 		c.showTicket(&order)
 	}
-	c.shards[0].tell(func(now time.Time) { c.shards[0].command(now, order) })
+	c.shards[0].order(func(now time.Time) { c.shards[0].command(now, order) })
 	return nil
 }
 

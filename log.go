@@ -30,48 +30,55 @@ func (s *shard) event(now time.Time, o ike.Output) {
 		s.node.nextEpoch()
 		return
 	}
-	if ev, ok := publicEvent(now, x); ok {
-		s.tellEvent(ev)
+	if kind := kindOf(x); kind != "" {
+		s.tell(kind, x.By.String(), now, func() Event { return publicEvent(now, kind, x) })
 	}
 }
 
-// tellEvent counts ev, writes it to the log and tells the owner.
-func (s *shard) tellEvent(ev Event) {
-	s.count(&ev)
-	s.log.event(&ev)
-	if s.node.cfg.OnEvent != nil {
-		s.node.cfg.OnEvent(ev)
+// tell counts an event, writes it to the log and tells the owner. In a storm
+// most events are counted alone: what they look like is asked for at need.
+func (s *shard) tell(kind EventKind, by string, now time.Time, looks func() Event) {
+	s.count(kind, by)
+	logged, told := s.log.takes(kind, now), s.node.cfg.OnEvent
+	if !logged && told == nil {
+		return
 	}
+	ev := looks()
+	if logged {
+		s.log.write(&ev)
+	}
+	if told != nil {
+		told(ev)
+	}
+}
+
+// kindOf is what the API calls x, "" if it does not tell it.
+func kindOf(x *ike.Event) EventKind {
+	if x.Kind == ike.EventEstablished && x.Resumed {
+		return Resumed
+	}
+	return kinds[x.Kind]
+}
+
+var kinds = map[ike.EventKind]EventKind{
+	ike.EventEstablished: Established, ike.EventConfirmed: Confirmed, ike.EventDown: Down, ike.EventDetected: Detected,
+	ike.EventResuming: Resuming, ike.EventFallback: FellBack, ike.EventFailed: Failed, ike.EventChildFailed: ChildFailed,
+	ike.EventTicket: Ticket, ike.EventRefused: Refused,
 }
 
 // publicEvent is x as the API shows it.
-func publicEvent(now time.Time, x *ike.Event) (Event, bool) {
-	ev := Event{At: now, Peer: identityText(x.Identity), Remote: x.Remote, Reason: x.Reason, Err: x.Err}
+func publicEvent(now time.Time, kind EventKind, x *ike.Event) Event {
+	ev := Event{Kind: kind, At: now, Peer: identityText(x.Identity), Remote: x.Remote, Reason: x.Reason, Err: x.Err}
 	if x.Connection != nil {
 		ev.Connection = x.Connection.Name
 	}
 	if x.SPIs != (wire.SPIs{}) {
 		ev.SPIi, ev.SPIr = x.SPIs.I.String(), x.SPIs.R.String()
 	}
-	switch x.Kind {
-	case ike.EventEstablished:
-		ev.Kind = Established
-		if x.Resumed {
-			ev.Kind = Resumed
-		}
-	case ike.EventDetected:
-		ev.Kind, ev.By = Detected, x.By.String()
-	case ike.EventResuming:
-		ev.Kind, ev.By = Resuming, x.By.String()
-	default:
-		ev.Kind = kinds[x.Kind]
+	if kind == Detected || kind == Resuming {
+		ev.By = x.By.String()
 	}
-	return ev, ev.Kind != ""
-}
-
-var kinds = map[ike.EventKind]EventKind{
-	ike.EventConfirmed: Confirmed, ike.EventDown: Down, ike.EventFallback: FellBack, ike.EventFailed: Failed,
-	ike.EventChildFailed: ChildFailed, ike.EventTicket: Ticket, ike.EventRefused: Refused,
+	return ev
 }
 
 // identityText is an identity as people write it: type octet and data.
@@ -82,9 +89,9 @@ func identityText(id []byte) string {
 	return wire.ID{Type: wire.IDType(id[0]), Data: id[1:]}.String()
 }
 
-func (s *shard) count(ev *Event) {
+func (s *shard) count(kind EventKind, by string) {
 	t := &s.totals
-	switch ev.Kind {
+	switch kind {
 	case Established:
 		t.Established++
 		t.Full++
@@ -97,9 +104,9 @@ func (s *shard) count(ev *Event) {
 		if t.Detected == nil {
 			t.Detected = map[string]uint64{}
 		}
-		t.Detected[ev.By]++
+		t.Detected[by]++
 		if s.node.role == RoleClient {
-			t.detected = ev.By
+			t.detected = by
 		}
 	case FellBack:
 		t.FellBack++
@@ -137,23 +144,35 @@ func (l *logbook) room(now time.Time) bool {
 	return l.lines <= linesPerSecond
 }
 
-func (l *logbook) event(ev *Event) {
-	if !l.room(ev.At) {
-		if l.skipped == nil {
-			l.skipped = map[EventKind]int{}
-		}
-		l.skipped[ev.Kind]++
-		l.tellAt = l.second.Add(time.Second)
-		return
+// takes reports whether an event gets a line of its own; one that the log would
+// show and has no room for is counted.
+func (l *logbook) takes(kind EventKind, now time.Time) bool {
+	if !l.log.Enabled(context.Background(), level(kind)) {
+		return false
 	}
-	level := slog.LevelInfo
-	switch ev.Kind {
+	if l.room(now) {
+		return true
+	}
+	if l.skipped == nil {
+		l.skipped = map[EventKind]int{}
+	}
+	l.skipped[kind]++
+	l.tellAt = l.second.Add(time.Second)
+	return false
+}
+
+func (l *logbook) write(ev *Event) {
+	l.log.Log(context.Background(), level(ev.Kind), words[ev.Kind], ev.attributes()...)
+}
+
+func level(kind EventKind) slog.Level {
+	switch kind {
 	case Failed, Refused, ChildFailed, FellBack:
-		level = slog.LevelWarn
+		return slog.LevelWarn
 	case Ticket, Confirmed:
-		level = slog.LevelDebug
+		return slog.LevelDebug
 	}
-	l.log.Log(context.Background(), level, words[ev.Kind], ev.attributes()...)
+	return slog.LevelInfo
 }
 
 // due tells how many events were not told one by one.

@@ -256,7 +256,7 @@ func (n *node) others(but *shard, c ike.Command) {
 		select {
 		case s.calls <- order:
 		default:
-			n.errands.run("", func() { s.tell(order) })
+			n.errands.run("", func() { s.order(order) })
 		}
 	}
 }

@@ -255,7 +255,7 @@ func (s *shard) flush() {
 // when the shard has ended.
 func (s *shard) call(f func(now time.Time)) bool {
 	finished := make(chan struct{})
-	if !s.tell(func(now time.Time) { f(now); close(finished) }) {
+	if !s.order(func(now time.Time) { f(now); close(finished) }) {
 		return false
 	}
 	select {
@@ -266,8 +266,8 @@ func (s *shard) call(f func(now time.Time)) bool {
 	}
 }
 
-// tell has f done by the shard's goroutine.
-func (s *shard) tell(f func(now time.Time)) bool {
+// order has f done by the shard's goroutine.
+func (s *shard) order(f func(now time.Time)) bool {
 	select {
 	case s.calls <- f:
 		return true
@@ -283,7 +283,9 @@ func (s *shard) install(now time.Time, c *ike.Child) {
 		LocalTS: c.LocalTS, RemoteTS: c.RemoteTS, Local: c.Local, Remote: c.Remote, Encap: c.Encap, Resumed: c.Resumed,
 	})
 	if err != nil {
-		s.tellEvent(Event{Kind: ChildFailed, At: now, Connection: c.Connection, Remote: c.Remote, Err: err})
+		s.tell(ChildFailed, "", now, func() Event {
+			return Event{Kind: ChildFailed, At: now, Connection: c.Connection, Remote: c.Remote, Err: err}
+		})
 	}
 }
 
