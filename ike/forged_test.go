@@ -233,6 +233,7 @@ func TestRFC5723_4_3_2_ForgedAnswers(t *testing.T) {
 			return clear(h, 0, func(m *wire.Writer) { m.Notify(wire.Notify{Type: wire.NotifyCookie}) })
 		}}, false, true},
 		"NACK for another SPIi": {[]func(wire.Header) []byte{func(h wire.Header) []byte { h.SPIi ^= 1; return nack(h) }}, false, true},
+		"four Nr, each time":    {[]func(wire.Header) []byte{nr(1), nr(2), nr(3), nr(4)}, false, false},
 		"NACK alone":            {[]func(wire.Header) []byte{nack}, true, false},
 	} {
 		w := newWorld(t, name, quiet)
@@ -337,5 +338,19 @@ func TestRFC6290_8_1_RightTokenInAFlood(t *testing.T) {
 	w.give(w.cl, right)
 	if w.cl.count(EventDetected) != 1 {
 		t.Error("the right token is not taken after a flood\n" + w.dump())
+	}
+
+	w = newWorld(t, "flood without end", quiet)
+	w.connect()
+	_, c = w.one()
+	wrong := shown(c.spi, make([]byte, 32))
+	w.tamper = func(*node, *Packet) {
+		for range 20 {
+			w.give(w.cl, wrong)
+		}
+	}
+	w.again(2 * time.Minute)
+	if g, _ := w.one(); !g.resumed || w.cl.last(EventDetected).By != ByTimeout {
+		t.Errorf("detected by %v\n%s", w.cl.last(EventDetected).By, w.dump())
 	}
 }
