@@ -13,9 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"blackswan/internal/udp"
 	"blackswan/internal/udp/udptest"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // gatewayAddr and clientAddr are addresses of the network in memory.
 var (
@@ -47,13 +51,7 @@ func newLab(t *testing.T) *lab {
 
 func (l *lab) prepare() {
 	l.dir = filepath.Join(l.t.TempDir(), "gateway")
-	l.gw = labGateway()
-	l.gw.MachineID = []string{machineID(l.t)}
-}
-
-// labGateway is the gateway of every test, but for its state.
-func labGateway() Config {
-	return Config{
+	l.gw = Config{
 		Listen: []netip.Addr{gatewayAddr}, Shards: 1, Log: quiet(), Connections: []Connection{{
 			Name:   "office",
 			Local:  Side{ID: "gw.example.org"},
@@ -62,17 +60,8 @@ func labGateway() Config {
 			IKE:    []string{"aes128gcm16-sha256-x25519"}, ESP: []string{"aes128gcm16"},
 			LocalTS: []string{"10.1.0.0/16"}, RemoteTS: []string{"10.2.0.0/16"},
 		}},
+		MachineID: []string{machineID(l.t)},
 	}
-}
-
-// labClient is a client of it.
-func labClient(name string) Config { return clientOf(labGateway().Connections[0], name) }
-
-func clientOf(c Connection, name string) Config {
-	c.Local, c.Remote = Side{ID: name + "@example.org"}, Side{ID: "gw.example.org"}
-	c.LocalTS, c.RemoteTS = []string{"10.2.0.0/16"}, []string{"10.1.0.0/16"}
-	c.Gateway = gatewayAddr.String()
-	return Config{Listen: []netip.Addr{clientAddr}, Log: quiet(), Connections: []Connection{c}}
 }
 
 // machineID is a file that names this machine for the test.
@@ -87,7 +76,13 @@ func machineID(t *testing.T) string {
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
 // client is the configuration of a client of that name.
-func (l *lab) client(name string) Config { return clientOf(l.gw.Connections[0], name) }
+func (l *lab) client(name string) Config {
+	c := l.gw.Connections[0]
+	c.Local, c.Remote = Side{ID: name + "@example.org"}, Side{ID: "gw.example.org"}
+	c.LocalTS, c.RemoteTS = []string{"10.2.0.0/16"}, []string{"10.1.0.0/16"}
+	c.Gateway = gatewayAddr.String()
+	return Config{Listen: []netip.Addr{clientAddr}, Log: quiet(), Connections: []Connection{c}}
+}
 
 func (l *lab) listen(shards int, cfg udp.Config) ([]udp.Port, error) {
 	if shards != 1 {
