@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"blackswan/internal/durable"
@@ -37,8 +36,8 @@ type Jar struct {
 // slot is one entry: its lock is held from its first use until Close.
 type slot struct {
 	mu   sync.Mutex
-	path string   // of the ticket
-	lock *os.File // nil: not held yet
+	path string        // of the ticket
+	lock *durable.Lock // nil: not held yet
 }
 
 // Open makes the directory if it is not there, mode 0700. One that others may
@@ -213,24 +212,18 @@ func (j *Jar) hold(name string) (*slot, error) {
 // take gets the kernel's lock, which ends with the process however it ends,
 // and clears away what a killed Save left.
 func (s *slot) take() error {
-	f, err := os.OpenFile(s.path+locked, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("jar: %w", err)
-	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	l, err := durable.TakeLock(s.path + locked)
 	switch {
-	case errors.Is(err, syscall.EWOULDBLOCK):
-		err = fmt.Errorf("%w: stop it first, or give this one a directory of its own (%s)", ErrHeld, s.path)
+	case errors.Is(err, durable.ErrHeld):
+		return fmt.Errorf("%w: stop it first, or give this one a directory of its own (%s)", ErrHeld, s.path)
 	case err != nil:
-		err = fmt.Errorf("jar: lock %s: %w", s.path, err)
-	default:
-		if err = wipe(s.path + durable.Next); err == nil {
-			s.lock = f
-			return nil
-		}
-		err = fmt.Errorf("jar: %w", err)
+		return fmt.Errorf("jar: lock %s: %w", s.path, err)
 	}
-	return errors.Join(err, f.Close())
+	if err := wipe(s.path + durable.Next); err != nil {
+		return fmt.Errorf("jar: %w", errors.Join(err, l.Close()))
+	}
+	s.lock = l
+	return nil
 }
 
 // maxName is the longest file name that every file system takes, without

@@ -53,7 +53,7 @@ type Options struct {
 type Dir struct {
 	path      string
 	machineID []string
-	lock      *os.File
+	lock      *durable.Lock
 	store     *Sealed
 	once      sync.Once
 	closed    error

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"blackswan/internal/durable"
 )
 
 // maxLine is how much of a small file is read, in octets.
@@ -92,30 +94,21 @@ func firstLine(path string) (string, error) {
 	return strings.TrimSpace(string(line)), err
 }
 
-// takeLock locks the file until it is closed and leaves our number in it. The
-// kernel lets go when the process dies, however it dies.
-func takeLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("state: %w", err)
-	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+// takeLock locks the file and leaves our number in it.
+func takeLock(path string) (*durable.Lock, error) {
+	l, err := durable.TakeLock(path)
+	if errors.Is(err, durable.ErrHeld) {
 		holder, _ := firstLine(path)
 		if holder == "" {
 			holder = "that starts just now"
 		}
-		f.Close()
 		return nil, fmt.Errorf("state: %s is in use by process %s: stop it first, or give this one a directory of its own", filepath.Dir(path), holder)
 	}
-	if err == nil {
-		err = f.Truncate(0)
-	}
-	if err == nil {
-		_, err = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("state: lock %s: %w", path, errors.Join(err, f.Close()))
+		return nil, fmt.Errorf("state: lock %s: %w", path, err)
 	}
-	return f, nil
+	if err := l.Note(fmt.Sprintf("%d\n", os.Getpid())); err != nil {
+		return nil, fmt.Errorf("state: lock %s: %w", path, errors.Join(err, l.Close()))
+	}
+	return l, nil
 }
