@@ -15,14 +15,10 @@ func (c *crowd) agree(t *testing.T, s *site) {
 	close(c.stay)
 	c.staying.Wait()
 	until(t, func() string {
-		st := s.status(t)
 		theirs := map[string]blackswan.SAStatus{}
-		for _, sa := range st.SAs {
-			if sa.State != "established" {
-				return fmt.Sprintf("an SA of the gateway is %s: %+v", sa.State, sa)
-			}
-			if _, twice := theirs[sa.Peer]; twice {
-				return fmt.Sprintf("%s has two SAs at the gateway: %+v", sa.Peer, st.SAs)
+		for _, sa := range s.established(t) {
+			if first, twice := theirs[sa.Peer]; twice {
+				return fmt.Sprintf("%s has two SAs at the gateway:\n%+v\n%+v", sa.Peer, first, sa)
 			}
 			theirs[sa.Peer] = sa
 		}

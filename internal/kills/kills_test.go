@@ -90,7 +90,7 @@ func span(random *rand.Rand, early bool) time.Duration {
 	if early {
 		return time.Duration(random.IntN(60)) * time.Millisecond
 	}
-	return time.Duration(50+random.IntN(150)) * time.Millisecond
+	return time.Duration(40+random.IntN(120)) * time.Millisecond
 }
 
 func seeded(t *testing.T) *rand.Rand {
