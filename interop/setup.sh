@@ -8,7 +8,9 @@ die() { echo "interop/setup.sh: $*" >&2; exit 1; }
 [[ $EUID == 0 ]] || die "installs packages: run it as root"
 command -v apt-get >/dev/null || die "needs a Debian machine with apt"
 
-mirror=${DEBIAN_MIRROR:?names the source of Debian packages}
+# Debian 13 comes from where this machine's own packages come from.
+mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -n 1)}
+[[ -n $mirror ]] || die "apt has no source of packages: name one in DEBIAN_MIRROR"
 cache=${XDG_CACHE_HOME:-${HOME:?}/.cache}/blackswan
 trixie=$cache/trixie-libreswan-5.2-1 # libreswan.go looks for this name
 
@@ -16,7 +18,7 @@ packages=(
   strongswan-charon charon-systemd strongswan-swanctl strongswan-pki
   libcharon-extra-plugins libcharon-extauth-plugins
   libstrongswan-extra-plugins libstrongswan-standard-plugins
-  tshark tcpdump iproute2 iputils-ping debootstrap
+  tshark tcpdump iproute2 iputils-ping debootstrap openssl
 )
 
 installed() { dpkg-query -W -f '${db:Status-Status}\n' "$@" 2>/dev/null | grep -c '^installed$' || true; }
