@@ -49,7 +49,7 @@ func answer(q *ike.Question, p *peer, now time.Time) ike.Answer {
 	case ike.AskKeyPair:
 		a.Pair, a.Err = suite.NewKeyPair(q.Group, rand.Reader)
 	case ike.AskAgree:
-		agree(q, &a)
+		agree(q, time.Now(), &a)
 	case ike.AskSign:
 		if p == nil || p.signer == nil {
 			a.Err = errReloaded
@@ -65,18 +65,6 @@ func answer(q *ike.Question, p *peer, now time.Time) ike.Answer {
 		verify(q, p, now, &a)
 	}
 	return a
-}
-
-// agree makes the shared secret, and first a key pair where there is none.
-func agree(q *ike.Question, a *ike.Answer) {
-	pair := q.Pair
-	if pair == nil {
-		if pair, a.Err = suite.NewKeyPair(q.Group, rand.Reader); a.Err != nil {
-			return
-		}
-		a.Public = append([]byte(nil), pair.Public()...)
-	}
-	a.Shared, a.Err = pair.Shared(q.Public)
 }
 
 func verify(q *ike.Question, p *peer, now time.Time, a *ike.Answer) {
