@@ -38,10 +38,6 @@ type site struct {
 	dir      string // of the state
 	config   string // file
 	ike, nat uint16
-
-	// A process on its way from fork to exec shares what is open here, the
-	// lock of a client's jar included: nobody opens one meanwhile.
-	forks sync.RWMutex
 }
 
 func newSite(t *testing.T) *site {
@@ -100,12 +96,7 @@ func (s *site) run(t *testing.T, into any, args ...string) {
 	cmd := exec.Command(program, append(args, "--json", "--state", s.dir)...)
 	var out, problems bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problems
-	s.forks.Lock()
-	err := cmd.Start()
-	s.forks.Unlock()
-	if err == nil {
-		err = cmd.Wait()
-	}
+	err := cmd.Run()
 	if err == nil && into != nil {
 		err = json.Unmarshal(out.Bytes(), into)
 	}
@@ -153,10 +144,7 @@ func (s *site) start(t *testing.T) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.forks.Lock()
-	err = g.cmd.Start()
-	s.forks.Unlock()
-	if err != nil {
+	if err := g.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	go g.read(bufio.NewScanner(stderr))
