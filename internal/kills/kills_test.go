@@ -4,7 +4,9 @@
 package kills
 
 import (
+	"errors"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -25,15 +27,17 @@ func TestMain(m *testing.M) {
 	if err == nil {
 		err = build(filepath.Join(dir, "blackswan"))
 	}
-	if err != nil {
-		panic(err)
-	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if err := os.RemoveAll(dir); err != nil {
-			panic(err)
+	end := func(code int) {
+		if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
 		}
 		os.Exit(code)
-	}))
+	}
+	if err != nil {
+		end(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(end))
 }
 
 // rotateEvery so many kills the keys are turned, a moment before the next.
