@@ -79,10 +79,12 @@ func demoChildCommand() *cobra.Command {
 			signal.Ignore(os.Interrupt)
 			ctx, stop := context.WithCancelCause(context.Background())
 			defer stop(nil)
-			go func() {
-				awaitDeaf(os.Stdout)
-				stop(blackswan.ErrKeepTicket)
-			}()
+			if args[0] == demo.Clients { // the gateway hears it by the end of its stdin, and cleans up
+				go func() {
+					awaitDeaf(os.Stdout)
+					stop(blackswan.ErrKeepTicket)
+				}()
+			}
 			return demo.Child(ctx, args[0], args[1], os.Stdin, c.OutOrStdout())
 		},
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"blackswan"
 )
@@ -46,6 +47,7 @@ func TestNewcomer(t *testing.T) {
 			t.Errorf("SIGTERM: exit code %d:\n%s", code, client.text())
 		}
 		var kept shown
+		p.keepsTicket(t, "--state", clientState)
 		p.json(t, &kept, "ticket", "inspect", "--state", clientState)
 		gateway.end(t, syscall.SIGKILL)
 		gateway = startGateway()
@@ -104,6 +106,7 @@ func TestNewcomer(t *testing.T) {
 func testTicket(t *testing.T, p person) {
 	t.Helper()
 	var s shown
+	p.keepsTicket(t)
 	p.json(t, &s, "ticket", "inspect", "--gateway-state", filepath.Join(p.home, "state/blackswan/gateway"))
 	if s.Verdict != "opens" || s.Opened == nil || s.Opened.IDi != newClient || s.Opened.IDr != newGateway ||
 		s.Opened.SPIi != s.Client.SPIi || s.Opened.Lineage == "" || s.Opened.SPIr != s.Client.SPIr || s.Opened.SKd != "redacted" || s.Client.SKd != "redacted" {
@@ -129,6 +132,7 @@ func testKeys(t *testing.T, p person) {
 	t.Helper()
 	p.ok(t, "keys", "rotate")
 	var s shown
+	p.keepsTicket(t)
 	p.json(t, &s, "ticket", "inspect", "--gateway-state", filepath.Join(p.home, "state/blackswan/gateway"))
 	if s.Verdict != "opens" {
 		t.Errorf("after keys rotate: %s", s.Verdict)
@@ -150,6 +154,7 @@ func TestRevokeAndDelete(t *testing.T) {
 		t.Errorf("revoked: %+v", r)
 	}
 	var s shown
+	p.keepsTicket(t)
 	p.json(t, &s, "ticket", "inspect", "--gateway-state", filepath.Join(p.home, "state/blackswan/gateway"))
 	if s.Verdict == "opens" || s.Opened != nil {
 		t.Errorf("a ticket of a revoked key: %+v", s)
@@ -164,4 +169,22 @@ func TestRevokeAndDelete(t *testing.T) {
 	}
 	p.ok(t, "delete", st.SAs[0].SPIr)
 	client.await(t, "sa down")
+}
+
+// keepsTicket waits until the client's ticket is in its jar: it is there a
+// moment after "connected" is said.
+func (p person) keepsTicket(t *testing.T, args ...string) {
+	t.Helper()
+	late := time.After(20 * time.Second)
+	for {
+		_, problems, code := p.run(t, append([]string{"ticket", "inspect"}, args...)...)
+		if code == exitOK {
+			return
+		}
+		select {
+		case <-late:
+			t.Fatalf("no ticket after 20 s: %s", problems)
+		default:
+		}
+	}
 }

@@ -15,7 +15,9 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -101,6 +103,9 @@ func enoughFiles(n int) error {
 // reads its spec from file, tells its supervisor on stdout what happens and
 // runs until ctx ends.
 func Child(ctx context.Context, role, file string, stdin io.Reader, stdout io.Writer) error {
+	// A supervisor that was killed leaves a broken pipe: a word into it must not
+	// end the child before it has cleaned up.
+	signal.Ignore(syscall.SIGPIPE)
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
@@ -112,7 +117,7 @@ func Child(ctx context.Context, role, file string, stdin io.Reader, stdout io.Wr
 	switch role {
 	case roleGateway:
 		return runGateway(ctx, s, stdin, stdout)
-	case roleClients:
+	case Clients:
 		return runClients(ctx, s, stdout)
 	}
 	return fmt.Errorf("demo: no child is called %q", role)
@@ -131,7 +136,8 @@ func (s spec) write(role string) (string, error) {
 // The roles of Child, and the names of both sides.
 const (
 	roleGateway = "gateway"
-	roleClients = "clients"
+	// Clients is the role of the child that holds the clients.
+	Clients     = "clients"
 	gatewayName = "gateway.demo"
 	clientTail  = "@demo"
 )

@@ -97,7 +97,7 @@ func TestChildren(t *testing.T) {
 		t.Fatalf("the gateway listens at %v: %v", first.Addresses, err)
 	}
 	s.Gateway, s.NATPort = first.Addresses[0], first.Addresses[1].Port()
-	all := begin(t, roleClients, file(roleClients))
+	all := begin(t, Clients, file(Clients))
 	n := all.await(t, clients, blackswan.Established)
 	if len(n.Rungs) != 4 || !strings.HasPrefix(n.Rungs[3].Text, "IKE_AUTH SK {IDr, AUTH, ") || n.Seen.Trips != 2 || n.Seen.Octets < 500 {
 		t.Errorf("the first client connected: %+v", n)

@@ -107,12 +107,12 @@ func (s *supervisor) restartGateway(ctx context.Context, dead *process) (*proces
 
 // connect starts the clients and returns when all have what survives a crash.
 func (s *supervisor) connect(ctx context.Context) (err error) {
-	file, err := s.spec.write(roleClients)
+	file, err := s.spec.write(Clients)
 	if err != nil {
 		return err
 	}
 	s.say("the gateway listens at %v; %d clients connect", s.spec.Gateway, len(s.lives))
-	if s.clients, err = start(roleClients, s.Command(ctx, roleClients, file)); err != nil {
+	if s.clients, err = start(Clients, s.Command(ctx, Clients, file)); err != nil {
 		return err
 	}
 	go s.listen()
