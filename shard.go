@@ -199,6 +199,8 @@ func (s *shard) carryOut(now time.Time, forwarded bool) {
 			s.install(now, o.Child)
 		case ike.OutputRemove:
 			s.remove(o.Child)
+		case ike.OutputMove:
+			s.move(o.Child)
 		case ike.OutputRecord:
 			s.keep.record(now, o)
 		case ike.OutputForward:
@@ -280,7 +282,7 @@ func (s *shard) install(now time.Time, c *ike.Child) {
 	err := s.node.plane.Install(dataplane.Child{
 		Connection: c.Connection, SPIIn: c.SPIIn, SPIOut: c.SPIOut, Suite: c.Suite,
 		EncrIn: c.EncrIn, IntegIn: c.IntegIn, EncrOut: c.EncrOut, IntegOut: c.IntegOut,
-		LocalTS: c.LocalTS, RemoteTS: c.RemoteTS, Local: c.Local, Remote: c.Remote, Encap: c.Encap, Resumed: c.Resumed,
+		LocalTS: c.LocalTS, RemoteTS: c.RemoteTS, Local: c.Local, Remote: c.Remote, Encap: c.Encap, Behind: c.Behind, Resumed: c.Resumed,
 	})
 	if err != nil {
 		s.tell(ChildFailed, "", now, func() Event {
@@ -291,6 +293,10 @@ func (s *shard) install(now time.Time, c *ike.Child) {
 
 func (s *shard) remove(c *ike.Child) {
 	_ = s.node.plane.Remove(c.SPIIn) // it may have refused to install it
+}
+
+func (s *shard) move(c *ike.Child) {
+	_ = s.node.plane.Move(c.SPIIn, c.Local, c.Remote, c.Encap) // it may have refused to install it
 }
 
 func machineReport(r dataplane.Report) ike.Report {

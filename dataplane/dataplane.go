@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"blackswan/internal/propose"
 	"blackswan/wire"
@@ -40,18 +41,45 @@ type Child struct {
 	LocalTS, RemoteTS []wire.Selector // what the tunnel carries
 	Local, Remote     netip.AddrPort  // outer addresses; ports of the UDP encapsulation
 	Encap             bool            // UDP encapsulation, RFC 3948
+	Behind            bool            // we are behind a NAT: keepalives (RFC 3948 4)
 	Resumed           bool            // of a resumed IKE SA
+	Soft, Hard        Volume          // what it may carry before a rekey, and at all
+}
+
+// Volume bounds what a Child SA carries, both directions together, in inner
+// packets and their octets. 0 is no bound.
+type Volume struct {
+	Packets, Octets uint64
+}
+
+// Traffic is what was carried, in inner packets and their octets, and the
+// packets that were not, of either direction.
+type Traffic struct {
+	InPackets, InOctets, OutPackets, OutOctets, Dropped uint64
 }
 
 // A Plane carries traffic. It is safe for concurrent use, and none of its
 // methods waits for the network.
 type Plane interface {
 	// Install begins to carry c, or fails and leaves everything as it was.
-	// Slices of c are borrowed for the call.
+	// Slices of c are borrowed for the call. A packet that fits several Child
+	// SAs leaves by the one that was installed last; each takes what comes in.
 	Install(c Child) error
+
+	// Move changes the outer addresses of the Child SA with that inbound SPI
+	// (rule G3, RFC 4555).
+	Move(spiIn uint32, local, remote netip.AddrPort, encap bool) error
 
 	// Remove ends the Child SA with that inbound SPI.
 	Remove(spiIn uint32) error
+
+	// Traffic is what the Child SA with that inbound SPI has carried.
+	Traffic(spiIn uint32) (Traffic, error)
+
+	// Totals are what all Child SAs have carried, those that are gone
+	// included, and what was dropped by reason. A plane that carries nothing
+	// has no reasons.
+	Totals() (Traffic, map[string]uint64)
 
 	// Reports tells what the plane sees. Nil: it sees nothing, ever. A full
 	// channel loses reports. It is closed by Close.
@@ -65,13 +93,27 @@ type Plane interface {
 type ReportKind uint8
 
 const (
-	// Used is the first authenticated packet of a Child SA (rule D7).
+	// Used is the first authenticated packet of a Child SA (rule D7), and a
+	// later one at most every UsedAgain: the peer is alive.
 	Used ReportKind = iota + 1
-	// Moved is an authenticated packet from a new source (rule G3).
+	// Moved is a new authenticated packet from another source (rule G3), at
+	// most once a second for each Child SA.
 	Moved
 	// Unknown is a packet with an SPI that nobody owns (RFC 6290 8.2).
 	Unknown
+	// Worn is a Child SA that has reached its Soft volume, or is near the end
+	// of its sequence numbers: it wants a rekey.
+	Worn
+	// Spent is a Child SA that has reached its Hard volume or its last
+	// sequence number: it carries nothing more.
+	Spent
+	// Broken is a plane that lost its device or its sockets, told by Err. It
+	// carries nothing any more.
+	Broken
 )
+
+// UsedAgain is the shortest time between two reports that a Child SA is used.
+const UsedAgain = 5 * time.Second
 
 // Report is one thing that a Plane saw.
 type Report struct {
@@ -80,4 +122,5 @@ type Report struct {
 	Local, Remote netip.AddrPort // outer addresses of the packet
 	Encap         bool           // it came UDP encapsulated
 	Length        int            // octets of the ESP packet, of Unknown
+	Err           error          // of Broken
 }

@@ -395,4 +395,5 @@ func (e *Endpoint) follow(sa *SA, p Packet) {
 	sa.moved = e.now
 	sa.local, sa.remote, sa.marker = pack(p.Local), pack(p.Remote), p.Marker
 	e.noteRollCall(sa)
+	e.moveChild(sa)
 }

@@ -31,6 +31,7 @@ const (
 	OutputAsk                           // Question
 	OutputInstall                       // Child
 	OutputRemove                        // Child: only its SPIs are set
+	OutputMove                          // Child: its SPIs, Local, Remote, Encap and Behind are set
 	OutputRecord                        // Record
 	OutputForward                       // Packet belongs to Endpoint number Shard
 	OutputEvent                         // Event
@@ -59,6 +60,7 @@ type Child struct {
 	LocalTS, RemoteTS []wire.Selector
 	Local, Remote     netip.AddrPort
 	Encap             bool // UDP encapsulation, RFC 3948
+	Behind            bool // we are behind a NAT
 	Resumed           bool
 }
 

@@ -6,6 +6,7 @@ package keysonly
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 
@@ -42,16 +43,49 @@ func (p *Plane) Install(c dataplane.Child) error {
 func (p *Plane) Remove(spiIn uint32) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.children == nil {
-		return dataplane.ErrClosed
-	}
-	c, there := p.children[spiIn]
-	if !there {
-		return fmt.Errorf("%w: %08x", dataplane.ErrUnknown, spiIn)
+	c, err := p.child(spiIn)
+	if err != nil {
+		return err
 	}
 	wipe(c)
 	delete(p.children, spiIn)
 	return nil
+}
+
+// Move is dataplane.Plane's.
+func (p *Plane) Move(spiIn uint32, local, remote netip.AddrPort, encap bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c, err := p.child(spiIn)
+	if err != nil {
+		return err
+	}
+	c.Local, c.Remote, c.Encap = local, remote, encap
+	p.children[spiIn] = c
+	return nil
+}
+
+// Traffic is always nothing.
+func (p *Plane) Traffic(spiIn uint32) (dataplane.Traffic, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, err := p.child(spiIn)
+	return dataplane.Traffic{}, err
+}
+
+// Totals are nothing, for no reason.
+func (p *Plane) Totals() (dataplane.Traffic, map[string]uint64) { return dataplane.Traffic{}, nil }
+
+// child is what is installed with that inbound SPI. p.mu is held.
+func (p *Plane) child(spiIn uint32) (dataplane.Child, error) {
+	if p.children == nil {
+		return dataplane.Child{}, dataplane.ErrClosed
+	}
+	c, there := p.children[spiIn]
+	if !there {
+		return c, fmt.Errorf("%w: %08x", dataplane.ErrUnknown, spiIn)
+	}
+	return c, nil
 }
 
 // Reports is nil: without traffic there is nothing to see.

@@ -18,6 +18,7 @@ func Run(t *testing.T, open func(t *testing.T) dataplane.Plane) {
 		"Install":    install,
 		"Borrowed":   borrowed,
 		"Unknown":    unknown,
+		"Move":       move,
 		"Concurrent": concurrent,
 		"Close":      closing,
 	} {
@@ -95,6 +96,33 @@ func unknown(t *testing.T, p dataplane.Plane) {
 	if err := p.Remove(0x1234); !errors.Is(err, dataplane.ErrUnknown) {
 		t.Errorf("Remove of an unknown SPI: %v", err)
 	}
+	if err := p.Move(0x1234, somewhere, somewhere, true); !errors.Is(err, dataplane.ErrUnknown) {
+		t.Errorf("Move of an unknown SPI: %v", err)
+	}
+	if _, err := p.Traffic(0x1234); !errors.Is(err, dataplane.ErrUnknown) {
+		t.Errorf("Traffic of an unknown SPI: %v", err)
+	}
+}
+
+var somewhere = netip.MustParseAddrPort("203.0.113.9:61234")
+
+// move: a Child SA that moved is the same one, and has carried nothing yet.
+func move(t *testing.T, p dataplane.Plane) {
+	if err := p.Install(Child(0x1000)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Move(0x1000, Child(0x1000).Local, somewhere, true); err != nil {
+		t.Errorf("Move: %v", err)
+	}
+	if n, err := p.Traffic(0x1000); err != nil || n != (dataplane.Traffic{}) {
+		t.Errorf("Traffic of a new Child SA: %+v, %v", n, err)
+	}
+	if n, _ := p.Totals(); n != (dataplane.Traffic{}) {
+		t.Errorf("Totals of a new plane: %+v", n)
+	}
+	if err := p.Remove(0x1000); err != nil {
+		t.Errorf("Remove after Move: %v", err)
+	}
 }
 
 func concurrent(t *testing.T, p dataplane.Plane) {
@@ -131,6 +159,12 @@ func closing(t *testing.T, p dataplane.Plane) {
 	}
 	if err := p.Remove(0x1000); !errors.Is(err, dataplane.ErrClosed) {
 		t.Errorf("Remove after Close: %v", err)
+	}
+	if err := p.Move(0x1000, somewhere, somewhere, true); !errors.Is(err, dataplane.ErrClosed) {
+		t.Errorf("Move after Close: %v", err)
+	}
+	if _, err := p.Traffic(0x1000); !errors.Is(err, dataplane.ErrClosed) {
+		t.Errorf("Traffic after Close: %v", err)
 	}
 	if r := p.Reports(); r != nil {
 		for range r { // ends only when it is closed
