@@ -140,6 +140,14 @@ func (j *joined) Flush() error {
 	return errors.Join(errs...)
 }
 
+func (j *joined) ESP() []udp.ESPPort {
+	var all []udp.ESPPort
+	for _, p := range j.ports {
+		all = append(all, p.ESP()...)
+	}
+	return all
+}
+
 func (j *joined) Ports() (ike, nat netip.AddrPort) { return j.ports[0].Ports() }
 
 func (j *joined) Stats() (sum udp.Stats) {
@@ -166,7 +174,7 @@ func add(sum *udp.Stats, s udp.Stats) {
 	sum.Out.Datagrams += s.Out.Datagrams
 	sum.Out.Octets += s.Out.Octets
 	for _, f := range []struct{ to, from *uint64 }{
-		{&sum.Overflow, &s.Overflow}, {&sum.Oversized, &s.Oversized}, {&sum.Malformed, &s.Malformed}, {&sum.Broken, &s.Broken},
+		{&sum.Keepalives, &s.Keepalives}, {&sum.Overflow, &s.Overflow}, {&sum.Oversized, &s.Oversized}, {&sum.Malformed, &s.Malformed}, {&sum.Broken, &s.Broken},
 		{&sum.Full, &s.Full}, {&sum.Refused, &s.Refused}, {&sum.Unreachable, &s.Unreachable}, {&sum.TooLong, &s.TooLong}, {&sum.Failed, &s.Failed},
 	} {
 		*f.to += *f.from

@@ -14,6 +14,7 @@ import (
 type Conn struct {
 	cfg     Config
 	sockets []*socket // IKE before NAT traversal, IPv4 before IPv6
+	esp     []ESPPort // IPv4 before IPv6
 	steer   steering
 	count   counters
 
@@ -23,7 +24,8 @@ type Conn struct {
 	done    chan struct{}
 	readers sync.WaitGroup
 	closing sync.Once
-	closed  error // of the sockets
+	closed  error      // of the sockets
+	strays  sync.Mutex // held to hand on what no reader read, and to close read
 
 	unsent error // first reason since the last Flush
 }
@@ -33,6 +35,13 @@ var _ Port = (*Conn)(nil)
 // Listen opens the sockets and starts their readers, which end with Close. The
 // error says which port could not be opened, why, and the cure.
 func Listen(cfg Config) (*Conn, error) {
+	if cfg.ESP != nil && !cfg.Reuse {
+		group, err := Group(1, cfg)
+		if err != nil {
+			return nil, err
+		}
+		return group[0], nil
+	}
 	if cfg.Reuse { // a shared port is never a free one: find that first
 		var err error
 		if cfg.IKEPort, cfg.NATPort, err = reserve(cfg, cfg.IKEPort == 0, cfg.NATPort == 0); err != nil {
@@ -44,6 +53,9 @@ func Listen(cfg Config) (*Conn, error) {
 		return nil, err
 	}
 	c.steer = alone
+	if cfg.ESP != nil {
+		c.lendESP() // to others who share the port our steering would mean nothing
+	}
 	c.start()
 	return c, nil
 }
@@ -68,7 +80,7 @@ func open(cfg Config) (*Conn, error) {
 		c.sockets = append(c.sockets, sockets...)
 	}
 	for _, s := range c.sockets {
-		s.owner = c
+		s.owner, s.count = c, &c.count
 		s.link = newLink(s, cfg.plain)
 	}
 	return c, nil
@@ -115,13 +127,25 @@ func (c *Conn) tally(b *Batch) {
 			c.cfg.Tap(false, m)
 		}
 	}
-	c.count.inDatagrams.Add(uint64(len(b.Messages)))
-	c.count.inOctets.Add(uint64(octets))
+	c.count.received(len(b.Messages), octets)
 }
 
 // take is a free batch. While all are in use it waits, and the kernel's buffer
 // takes the datagrams. It is nil when the Conn is closed.
 func (c *Conn) take() *Batch {
+	if b := c.takeNow(); b != nil {
+		return b
+	}
+	select {
+	case b := <-c.free:
+		return b
+	case <-c.done:
+		return nil
+	}
+}
+
+// takeNow is a free batch, or nil while all are in use.
+func (c *Conn) takeNow() *Batch {
 	select {
 	case b := <-c.free:
 		return b
@@ -131,12 +155,7 @@ func (c *Conn) take() *Batch {
 		return newBatch(c.cfg.batch())
 	}
 	c.made.Add(-1)
-	select {
-	case b := <-c.free:
-		return b
-	case <-c.done:
-		return nil
-	}
+	return nil
 }
 
 // Read gives the batches received. It is closed after Close.
@@ -230,6 +249,8 @@ func (c *Conn) Close() error {
 		close(c.done)
 		c.closed = c.closeSockets()
 		c.readers.Wait()
+		c.strays.Lock()
+		defer c.strays.Unlock()
 		close(c.read)
 	})
 	return c.closed
@@ -239,6 +260,9 @@ func (c *Conn) closeSockets() error {
 	var errs []error
 	for _, s := range c.sockets {
 		errs = append(errs, s.conn.Close())
+	}
+	for _, p := range c.esp {
+		errs = append(errs, p.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -51,13 +51,13 @@ func bit(b bool) int {
 func TestControlsRoundTrip(t *testing.T) {
 	for _, want := range []string{"192.0.2.1", "2001:db8::1", "fe80::1%3"} {
 		var b [controlSize]byte
-		n := putControl(&b, netip.MustParseAddr(want))
-		got, lost := parseControl(b[:n])
+		n := putControl(&b, netip.MustParseAddr(want), 0)
+		got, lost, _ := parseControl(b[:n])
 		if got != netip.MustParseAddr(want) || lost != 0 || n > controlSize || n%8 != 0 {
 			t.Errorf("%s: came back as %v, %d lost, in %d octets", want, got, lost, n)
 		}
 		for cut := range n {
-			if got, _ := parseControl(b[:cut]); got.IsValid() && cut < n-7 {
+			if got, _, _ := parseControl(b[:cut]); got.IsValid() && cut < n-7 {
 				t.Errorf("%s: %d of %d octets were enough", want, cut, n)
 			}
 		}
@@ -66,10 +66,10 @@ func TestControlsRoundTrip(t *testing.T) {
 
 func FuzzParseControl(f *testing.F) {
 	var b [controlSize]byte
-	f.Add(b[:putControl(&b, netip.MustParseAddr("192.0.2.1"))])
-	f.Add(b[:putControl(&b, netip.MustParseAddr("fe80::1%3"))])
+	f.Add(b[:putControl(&b, netip.MustParseAddr("192.0.2.1"), 0)])
+	f.Add(b[:putControl(&b, netip.MustParseAddr("fe80::1%3"), 1400)])
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if addr, _ := parseControl(b); addr.IsValid() && len(b) < controlHeader+pktinfo4 {
+		if addr, _, _ := parseControl(b); addr.IsValid() && len(b) < controlHeader+pktinfo4 {
 			t.Errorf("%v from %x", addr, b)
 		}
 	})

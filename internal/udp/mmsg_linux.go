@@ -14,8 +14,9 @@ import (
 )
 
 // controlSize holds the control messages of one datagram: its addresses (40
-// octets with IPv6) and the count of lost ones (24).
-const controlSize = 64
+// octets with IPv6), the count of lost ones (24), and the size of the packets
+// of a run (24).
+const controlSize = 88
 
 // vector is what recvmmsg and sendmmsg want of each datagram. All slices have
 // the same length.
@@ -43,12 +44,12 @@ func makeVector(size int) vector {
 	return v
 }
 
-// init makes the vector that receives into the slots of a batch.
-func (v *vector) init(b *Batch) {
-	*v = makeVector(cap(b.Messages))
+// init makes the vector that receives into slots of so many octets.
+func (v *vector) init(buf []byte, slot int) {
+	*v = makeVector(len(buf) / slot)
 	for i := range v.headers {
-		v.iovecs[i].Base = &b.slot(i)[0]
-		v.iovecs[i].Len = MaxDatagram
+		v.iovecs[i].Base = &buf[i*slot]
+		v.iovecs[i].Len = uint64(slot)
 		v.reset(i)
 	}
 }
@@ -70,7 +71,6 @@ type mmsg struct {
 	try   func(fd uintptr) bool
 	batch *Batch
 	err   error
-	lost  uint32 // of the kernel's count, already counted
 
 	out outbox
 }
@@ -112,29 +112,41 @@ func (l *mmsg) tryReceive(fd uintptr) bool {
 		return true
 	}
 	for i := range n {
-		l.accept(b, i)
-		b.vector.reset(i)
+		if a, ok := l.s.arrival(&b.vector, i); ok {
+			l.s.add(b, b.slot(i)[:a.octets], a.local, a.remote)
+		}
 	}
 	l.batch = b
 	return true
 }
 
-// accept reads what the kernel wrote about datagram i.
-func (l *mmsg) accept(b *Batch, i int) {
-	h := &b.vector.headers[i]
-	local, lost := parseControl(b.vector.controls[i][:min(h.Hdr.Controllen, controlSize)])
-	if lost != l.lost && lost != 0 {
-		l.s.owner.count.overflow.Add(uint64(lost - l.lost))
-		l.lost = lost
+// arrival is what the kernel wrote about a datagram that it has put into a
+// slot.
+type arrival struct {
+	local  netip.Addr
+	remote netip.AddrPort
+	octets int // in the slot
+	size   int // of each packet but the last, if it is a run; else 0
+}
+
+// arrival reads of slot i, and makes it ready again. It is false when the
+// datagram was longer than the slot.
+func (s *socket) arrival(v *vector, i int) (arrival, bool) {
+	h := &v.headers[i]
+	defer v.reset(i)
+	local, lost, size := parseControl(v.controls[i][:min(h.Hdr.Controllen, controlSize)])
+	if lost != s.lost && lost != 0 {
+		s.count.overflow.Add(uint64(lost - s.lost))
+		s.lost = lost
 	}
 	if h.Hdr.Flags&unix.MSG_TRUNC != 0 {
-		l.s.owner.count.oversized.Add(1)
-		return
+		s.count.oversized.Add(1)
+		return arrival{}, false
 	}
 	if !local.IsValid() {
-		local = l.s.local.Addr()
+		local = s.local.Addr()
 	}
-	l.s.add(b, b.slot(i)[:h.Len], local, parseName(&b.vector.names[i]))
+	return arrival{local: local, remote: parseName(&v.names[i]), octets: int(h.Len), size: size}, true
 }
 
 // parseName is the address in a socket name.
@@ -186,17 +198,19 @@ const (
 	controlHeader = 16
 	pktinfo4      = 12 // interface 4, local address 4, destination 4
 	pktinfo6      = 20 // destination 16, interface 4
+	segmentSize   = 2  // octets, on sending; 4 on receiving
 )
 
-// parseControl is the address that a datagram came to, and the kernel's count
-// of those lost before it.
-func parseControl(b []byte) (local netip.Addr, lost uint32) {
+// parseControl is the address that a datagram came to, the kernel's count of
+// those lost before it, and the size of its packets if it is a run of several
+// (UDP_GRO).
+func parseControl(b []byte) (local netip.Addr, lost uint32, size int) {
 	for len(b) >= controlHeader {
-		size := binary.NativeEndian.Uint64(b)
-		if size < controlHeader || size > uint64(len(b)) {
+		length := binary.NativeEndian.Uint64(b)
+		if length < controlHeader || length > uint64(len(b)) {
 			break
 		}
-		level, kind, data := binary.NativeEndian.Uint32(b[8:]), binary.NativeEndian.Uint32(b[12:]), b[controlHeader:size]
+		level, kind, data := binary.NativeEndian.Uint32(b[8:]), binary.NativeEndian.Uint32(b[12:]), b[controlHeader:length]
 		switch {
 		case level == unix.IPPROTO_IP && kind == unix.IP_PKTINFO && len(data) >= pktinfo4:
 			local = netip.AddrFrom4([4]byte(data[4:]))
@@ -207,31 +221,42 @@ func parseControl(b []byte) (local netip.Addr, lost uint32) {
 			}
 		case level == unix.SOL_SOCKET && kind == unix.SO_RXQ_OVFL && len(data) >= 4:
 			lost = binary.NativeEndian.Uint32(data)
+		case level == unix.SOL_UDP && kind == unix.UDP_GRO && len(data) >= 4:
+			size = int(binary.NativeEndian.Uint32(data))
 		}
-		b = b[min((size+7)&^7, uint64(len(b))):]
+		b = b[min((length+7)&^7, uint64(len(b))):]
 	}
-	return local, lost
+	return local, lost, size
 }
 
-// putControl writes the address that a datagram leaves from and tells the
-// length.
-func putControl(b *[controlSize]byte, from netip.Addr) uint64 {
+// putControl writes the address that a datagram leaves from, if it is valid,
+// and the size of the packets of a run, if it is not 0 (UDP_SEGMENT). It tells
+// the length.
+func putControl(b *[controlSize]byte, from netip.Addr, size int) uint64 {
 	clear(b[:])
-	if from.Is4() {
-		binary.NativeEndian.PutUint64(b[:], controlHeader+pktinfo4)
-		binary.NativeEndian.PutUint32(b[8:], unix.IPPROTO_IP)
-		binary.NativeEndian.PutUint32(b[12:], unix.IP_PKTINFO)
-		a4 := from.As4()
-		copy(b[controlHeader+4:], a4[:])
-		return controlHeader + (pktinfo4+7)&^7
+	at := 0
+	put := func(level, kind uint32, octets int) (data []byte) {
+		binary.NativeEndian.PutUint64(b[at:], uint64(controlHeader+octets))
+		binary.NativeEndian.PutUint32(b[at+8:], level)
+		binary.NativeEndian.PutUint32(b[at+12:], kind)
+		data = b[at+controlHeader : at+controlHeader+octets]
+		at += controlHeader + (octets+7)&^7
+		return data
 	}
-	binary.NativeEndian.PutUint64(b[:], controlHeader+pktinfo6)
-	binary.NativeEndian.PutUint32(b[8:], unix.IPPROTO_IPV6)
-	binary.NativeEndian.PutUint32(b[12:], unix.IPV6_PKTINFO)
-	a16 := from.As16()
-	copy(b[controlHeader:], a16[:])
-	binary.NativeEndian.PutUint32(b[controlHeader+16:], zone(from))
-	return controlHeader + (pktinfo6+7)&^7
+	switch {
+	case from.Is4():
+		a4 := from.As4()
+		copy(put(unix.IPPROTO_IP, unix.IP_PKTINFO, pktinfo4)[4:], a4[:])
+	case from.IsValid():
+		a16 := from.As16()
+		data := put(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, pktinfo6)
+		copy(data, a16[:])
+		binary.NativeEndian.PutUint32(data[16:], zone(from))
+	}
+	if size > 0 {
+		binary.NativeEndian.PutUint16(put(unix.SOL_UDP, unix.UDP_SEGMENT, segmentSize), uint16(size))
+	}
+	return uint64(at)
 }
 
 // supported tells whether the system calls are there: a sandbox may forbid

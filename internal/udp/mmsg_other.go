@@ -2,9 +2,14 @@
 
 package udp
 
+import "errors"
+
 // vector is empty where no system call takes a batch.
 type vector struct{}
 
-func (*vector) init(*Batch) {}
+func (*vector) init([]byte, int) {}
 
 func newLink(s *socket, _ bool) link { return newPlain(s) }
+
+// bindESP is for where a system call takes a batch.
+func (c *Conn) bindESP() ([]ESPPort, error) { return nil, errors.ErrUnsupported }

@@ -45,9 +45,9 @@ func (l *mmsg) queue(m Message) {
 	h := &o.vector.headers[o.n].Hdr
 	h.Namelen = putName(&o.vector.names[o.n], m.Remote)
 	h.Control, h.Controllen = nil, 0
-	if src, ok := l.s.source(&m); ok {
+	if src, ok := l.s.source(m.Local.Addr()); ok {
 		h.Control = &o.vector.controls[o.n][0]
-		h.Controllen = putControl(&o.vector.controls[o.n], src)
+		h.Controllen = putControl(&o.vector.controls[o.n], src, 0)
 	}
 	o.n++
 }
@@ -74,8 +74,7 @@ func (l *mmsg) flush() {
 // trySend sends all it can. It is always true: nothing waits.
 func (l *mmsg) trySend(fd uintptr) bool {
 	o := &l.out
-	octets := uint64(0)
-	datagrams := 0
+	datagrams, octets := 0, 0
 	for o.sent < o.n {
 		n, errno := mmsgCall(unix.SYS_SENDMMSG, fd, o.vector.headers[o.sent:], o.n-o.sent)
 		if errno != 0 {
@@ -83,13 +82,12 @@ func (l *mmsg) trySend(fd uintptr) bool {
 			continue
 		}
 		for _, h := range o.vector.headers[o.sent : o.sent+n] {
-			octets += uint64(h.Len)
+			octets += int(h.Len)
 		}
 		datagrams += n
 		o.sent += n
 	}
-	l.s.owner.count.outDatagrams.Add(uint64(datagrams))
-	l.s.owner.count.outOctets.Add(octets)
+	l.s.count.sent(datagrams, octets)
 	return true
 }
 

@@ -22,7 +22,7 @@ func newPlain(s *socket) *plain {
 
 // receive holds no batch while it waits.
 func (p *plain) receive() (*Batch, error) {
-	n, oobn, _, remote, err := p.s.conn.ReadMsgUDPAddrPort(p.in, p.oob)
+	n, oobn, _, remote, err := p.s.udp().ReadMsgUDPAddrPort(p.in, p.oob)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func (p *plain) receive() (*Batch, error) {
 		return nil, net.ErrClosed
 	}
 	if n > MaxDatagram {
-		p.s.owner.count.oversized.Add(1)
+		p.s.count.oversized.Add(1)
 		return b, nil
 	}
 	data := b.slot(0)[:copy(b.slot(0), p.in[:n])]
@@ -67,22 +67,28 @@ func (p *plain) queue(m Message) {
 		p.out = append(p.out, marker[:]...)
 	}
 	p.out = append(p.out, m.Data...)
+	if err := p.s.write(p.out, m.Local.Addr(), m.Remote); err != nil {
+		p.s.owner.drop(err, 1)
+		return
+	}
+	p.s.count.sent(1, len(p.out))
+}
+
+func (p *plain) flush() {}
+
+func (s *socket) udp() *net.UDPConn { return s.conn.(*net.UDPConn) }
+
+// write sends one datagram, from the address local if that is set.
+func (s *socket) write(data []byte, local netip.Addr, remote netip.AddrPort) error {
 	var oob []byte
-	if src, ok := p.s.source(&m); ok {
-		if p.s.v6 {
+	if src, ok := s.source(local); ok {
+		if s.v6 {
 			oob = (&ipv6.ControlMessage{Src: src.AsSlice()}).Marshal()
 		} else {
 			oob = (&ipv4.ControlMessage{Src: src.AsSlice()}).Marshal()
 		}
 	}
-	remote := netip.AddrPortFrom(m.Remote.Addr().Unmap(), m.Remote.Port())
-	n, _, err := p.s.conn.WriteMsgUDPAddrPort(p.out, oob, remote)
-	if err != nil {
-		p.s.owner.drop(err, 1)
-		return
-	}
-	p.s.owner.count.outDatagrams.Add(1)
-	p.s.owner.count.outOctets.Add(uint64(n))
+	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
+	_, _, err := s.udp().WriteMsgUDPAddrPort(data, oob, remote)
+	return err
 }
-
-func (p *plain) flush() {}

@@ -14,14 +14,22 @@ import (
 	"blackswan/internal/natt"
 )
 
-// socket is one UDP socket: one port, one family.
+// socket is one socket: one port, one family.
 type socket struct {
 	owner         *Conn
-	conn          *net.UDPConn
+	count         *counters
+	conn          packetConn
 	local         netip.AddrPort // as bound
 	nat, v6       bool
 	receiveBuffer int
+	lost          uint32 // of the kernel's count, already counted
 	link          link
+}
+
+// packetConn is a net.UDPConn, or a net.IPConn for bare ESP.
+type packetConn interface {
+	net.PacketConn
+	syscall.Conn
 }
 
 // link moves datagrams between a socket and batches.
@@ -44,7 +52,7 @@ func newBatch(size int) *Batch {
 		Messages: make([]Message, 0, size),
 		buf:      make([]byte, size*MaxDatagram),
 	}
-	b.vector.init(b)
+	b.vector.init(b.buf, MaxDatagram)
 	return b
 }
 
@@ -56,22 +64,41 @@ func (b *Batch) slot(i int) []byte {
 // add puts a datagram that lies in b into its messages, or drops it.
 func (s *socket) add(b *Batch, data []byte, local netip.Addr, remote netip.AddrPort) {
 	m := Message{Local: netip.AddrPortFrom(local, s.local.Port()), Remote: remote, Data: data}
-	switch {
-	case len(data) == 0 || remote.Port() == 0:
-		s.owner.count.malformed.Add(1)
-		return
-	case !s.nat:
-	case natt.HasMarker(data): // RFC 7296 2.23: no ESP SPI is zero
-		m.Data, m.Marker = data[natt.Marker:], true
-	case natt.IsKeepalive(data): // RFC 3948 2.3
-		m.Kind = Keepalive
-	case len(data) > natt.Marker:
-		m.Kind = ESP
-	default:
-		s.owner.count.malformed.Add(1)
+	if len(data) == 0 || remote.Port() == 0 {
+		s.count.malformed.Add(1)
 		return
 	}
-	b.Messages = append(b.Messages, m)
+	if s.nat {
+		var ok bool
+		if m.Kind, ok = kindOf(data); !ok {
+			s.count.malformed.Add(1)
+			return
+		}
+		if m.Kind == IKE {
+			m.Data, m.Marker = data[natt.Marker:], true
+		}
+	}
+	switch astray := s.owner.cfg.ESP; {
+	case m.Kind == IKE || astray == nil:
+		b.Messages = append(b.Messages, m)
+	case m.Kind == ESP:
+		s.count.received(1, len(data))
+		astray(m)
+	default:
+		s.count.keepalives.Add(1)
+	}
+}
+
+// kindOf tells what a datagram on the NAT traversal port carries. It is false
+// if that is nothing known.
+func kindOf(data []byte) (Kind, bool) {
+	switch {
+	case natt.HasMarker(data): // RFC 7296 2.23: no ESP SPI is zero
+		return IKE, true
+	case natt.IsKeepalive(data): // RFC 3948 2.3
+		return Keepalive, true
+	}
+	return ESP, len(data) > natt.Marker
 }
 
 // bind opens the sockets of one port, a socket for each family.
@@ -107,9 +134,27 @@ func bind(cfg *Config, nat bool) ([]*socket, error) {
 	}
 }
 
-// listen opens one socket.
+// listen opens one UDP socket.
 func listen(cfg *Config, local netip.AddrPort, nat bool) (*socket, error) {
 	s := &socket{nat: nat, v6: !local.Addr().Is4()}
+	if err := s.open(cfg, "udp"+s.family(), local.String()); err != nil {
+		return nil, listenError(local, nat, err)
+	}
+	s.local = s.conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	return s, nil
+}
+
+// family is how package net names it.
+func (s *socket) family() string {
+	if s.v6 {
+		return "6"
+	}
+	return "4"
+}
+
+// open opens a socket that tells the destination address of each datagram.
+// Where the system cannot tell it, it stays that of the socket.
+func (s *socket) open(cfg *Config, network, local string) error {
 	lc := net.ListenConfig{Control: func(_, _ string, rc syscall.RawConn) error {
 		var err error
 		if e := rc.Control(func(fd uintptr) { err = s.setOptions(fd, cfg) }); e != nil {
@@ -117,30 +162,23 @@ func listen(cfg *Config, local netip.AddrPort, nat bool) (*socket, error) {
 		}
 		return err
 	}}
-	network := "udp4"
-	if s.v6 {
-		network = "udp6"
-	}
-	pc, err := lc.ListenPacket(context.Background(), network, local.String())
+	pc, err := lc.ListenPacket(context.Background(), network, local)
 	if err != nil {
-		return nil, listenError(local, nat, err)
+		return err
 	}
-	s.conn = pc.(*net.UDPConn)
-	s.local = s.conn.LocalAddr().(*net.UDPAddr).AddrPort()
-	// Where the system cannot tell the destination address, it stays that of
-	// the socket.
+	s.conn = pc.(packetConn)
 	if s.v6 {
 		ipv6.NewPacketConn(s.conn).SetControlMessage(ipv6.FlagDst, true)
 	} else {
 		ipv4.NewPacketConn(s.conn).SetControlMessage(ipv4.FlagDst, true)
 	}
-	return s, nil
+	return nil
 }
 
-// source is the address that a message must be sent from, if the socket does
-// not have it already.
-func (s *socket) source(m *Message) (netip.Addr, bool) {
-	addr := m.Local.Addr().Unmap()
+// source is the address that must be named for a datagram to leave from local,
+// if the socket does not have it already.
+func (s *socket) source(local netip.Addr) (netip.Addr, bool) {
+	addr := local.Unmap()
 	fixed := !s.local.Addr().IsUnspecified()
 	if fixed || !addr.IsValid() || addr.IsUnspecified() || addr.Is4() == s.v6 {
 		return netip.Addr{}, false

@@ -12,9 +12,11 @@ type Count struct {
 	Datagrams, Octets uint64
 }
 
-// Stats is what a Conn has counted since Listen.
+// Stats is what a Conn or an ESPPort has counted since it was opened.
 type Stats struct {
-	In, Out Count // delivered by Read; handed to the kernel
+	In, Out Count // delivered, by Read, Receive or Config.ESP; handed to the kernel
+
+	Keepalives uint64 // of a NAT, received and taken out because ESP was asked for
 
 	// Received and dropped.
 	Overflow  uint64 // the kernel's buffer was full (Linux; told with the next datagram)
@@ -33,6 +35,7 @@ type Stats struct {
 // counters are Stats while they grow.
 type counters struct {
 	inDatagrams, inOctets, outDatagrams, outOctets atomic.Uint64
+	keepalives                                     atomic.Uint64
 	overflow, oversized, malformed, broken         atomic.Uint64
 	full, refused, unreachable, tooLong, failed    atomic.Uint64
 }
@@ -41,6 +44,7 @@ func (c *counters) stats() Stats {
 	return Stats{
 		In:          Count{c.inDatagrams.Load(), c.inOctets.Load()},
 		Out:         Count{c.outDatagrams.Load(), c.outOctets.Load()},
+		Keepalives:  c.keepalives.Load(),
 		Overflow:    c.overflow.Load(),
 		Oversized:   c.oversized.Load(),
 		Malformed:   c.malformed.Load(),
@@ -51,6 +55,17 @@ func (c *counters) stats() Stats {
 		TooLong:     c.tooLong.Load(),
 		Failed:      c.failed.Load(),
 	}
+}
+
+// received counts datagrams that are delivered, and sent such as the kernel took.
+func (c *counters) received(datagrams, octets int) {
+	c.inDatagrams.Add(uint64(datagrams))
+	c.inOctets.Add(uint64(octets))
+}
+
+func (c *counters) sent(datagrams, octets int) {
+	c.outDatagrams.Add(uint64(datagrams))
+	c.outOctets.Add(uint64(octets))
 }
 
 // unsent counts n messages that were not sent, by the reason.

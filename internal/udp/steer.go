@@ -3,6 +3,8 @@ package udp
 import (
 	"crypto/rand"
 	"encoding/binary"
+
+	"blackswan/internal/natt"
 )
 
 // steering tells which shard of a group a message belongs to. The kernel
@@ -10,9 +12,12 @@ import (
 //
 // A message to an SA of ours goes by the shard number in our SPI: the low 6
 // bits of the last octet of an IKE SPI, the high 6 bits of an ESP SPI. The
-// first message of a stranger goes by a keyed hash of SPIi.
+// first message of a stranger goes by a keyed hash of SPIi. To the kernel the
+// sockets of shard i are number i for IKE and, with ESP sockets, n+i for all
+// that is not IKE: keepalives and short datagrams go where a zero SPI would.
 type steering struct {
 	n      uint32 // shards
+	esp    bool   // there are ESP sockets
 	mask   uint32 // of the hash
 	factor uint32 // odd
 	kernel bool   // the kernel steers
@@ -80,9 +85,11 @@ type instruction struct {
 // The classic BPF instructions that steering needs. A is the accumulator, X
 // the index register. A load beyond the packet ends the program with 0.
 const (
+	bpfSize  = 0x80 // A = the packet's length
 	bpfWord  = 0x20 // A = 4 octets of the packet at k, big-endian
 	bpfOctet = 0x30 // A = the octet of the packet at k
 	bpfTax   = 0x07 // X = A
+	bpfAdd   = 0x04 // A += k
 	bpfAnd   = 0x54 // A &= k
 	bpfMul   = 0x24 // A *= k
 	bpfMod   = 0x94 // A %= k
@@ -90,9 +97,11 @@ const (
 	bpfXor   = 0xa4 // A ^= k
 	bpfXorX  = 0xac // A ^= X
 	bpfIf    = 0x15 // A == k ?
+	bpfIfMin = 0x35 // A >= k ?
 	bpfIfBit = 0x45 // A & k != 0 ?
 	bpfJump  = 0x05 // skip k instructions
 	bpfRetA  = 0x16 // the socket's number is A
+	bpfRet   = 0x06 // the socket's number is k
 )
 
 // program is shard for the kernel: it sees the content of the datagram.
@@ -100,12 +109,20 @@ func (s *steering) program(nat bool) []instruction {
 	var p []instruction
 	base := uint32(0)
 	if nat {
-		base = 4
+		base = natt.Marker
+		first := uint32(0) // socket for ESP
+		if s.esp {
+			first = s.n
+		}
 		p = append(p,
+			instruction{code: bpfSize},
+			instruction{code: bpfIfMin, yes: 1, k: natt.Marker},
+			instruction{code: bpfRet, k: first}, // keepalive
 			instruction{code: bpfWord, k: 0},
-			instruction{code: bpfIf, yes: 3, k: 0}, // the marker: IKE
+			instruction{code: bpfIf, yes: 4, k: 0}, // the marker: IKE
 			instruction{code: bpfRsh, k: 26},       // ESP
 			instruction{code: bpfMod, k: s.n},
+			instruction{code: bpfAdd, k: first},
 			instruction{code: bpfRetA},
 		)
 	}

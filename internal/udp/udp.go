@@ -5,6 +5,10 @@
 // Datagrams come in batches from reader goroutines and leave in batches by
 // Queue and Flush. Every message tells the local address that it came to, and
 // its answer leaves from there. On Linux a batch costs one system call.
+//
+// ESP, where Config.ESP asks for it, has sockets of its own on the NAT
+// traversal port, so that it shares neither goroutine nor buffer with IKE: an
+// ESPPort for each family. Bare is the same without UDP.
 package udp
 
 import "net/netip"
@@ -88,6 +92,10 @@ type Port interface {
 	// the error.
 	Flush() error
 
+	// ESP are the ports for ESP in UDP, one for each family: none unless
+	// Config.ESP asks for them.
+	ESP() []ESPPort
+
 	// Ports are the addresses that the IKE port and the NAT traversal port
 	// are bound to.
 	Ports() (ike, nat netip.AddrPort)
@@ -122,12 +130,22 @@ type Config struct {
 	// Batch is the most datagrams in a batch: 1 to 1024, 0 means 128.
 	Batch int
 
-	// Tap sees every message received and queued, or is nil. It is called by
-	// several goroutines and must not keep the message.
+	// Tap sees every message that Read gives and Queue takes, or is nil. It
+	// is called by several goroutines and must not keep the message.
 	Tap func(out bool, m *Message)
+
+	// ESP asks for ESP ports, if it is not nil, and takes the ESP messages
+	// that strayed to an IKE socket: all of them where the kernel does not
+	// steer. It is called by several goroutines, must not wait and must not
+	// keep the message. Read then gives neither ESP nor keepalives.
+	ESP func(Message)
 
 	// plain does without batches in the kernel, as on systems that have none.
 	plain bool
+
+	// single does without runs of ESP packets (UDP_SEGMENT and UDP_GRO), as
+	// kernels that have none.
+	single bool
 }
 
 const (

@@ -36,6 +36,7 @@ type Conn struct {
 	net      *Network
 	cfg      udp.Config
 	ike, nat netip.AddrPort
+	esp      []udp.ESPPort
 
 	mu      sync.Mutex
 	read    chan *udp.Batch
@@ -75,6 +76,9 @@ func (n *Network) Listen(cfg udp.Config) (*Conn, error) {
 			return nil, fmt.Errorf("udptest: %v or %v is in use", c.ike, c.nat)
 		}
 	}
+	if cfg.ESP != nil {
+		c.openESP()
+	}
 	n.conns = append(n.conns, c)
 	return c, nil
 }
@@ -102,15 +106,19 @@ func (c *Conn) Queue(m udp.Message) {
 	if m.Marker || m.Kind != udp.IKE {
 		from = c.nat
 	}
-	addr := m.Local.Addr()
-	if !c.cfg.Addr.IsUnspecified() || !addr.IsValid() || addr.IsUnspecified() {
-		addr = c.source(m.Remote.Addr())
-	}
-	m.Local = netip.AddrPortFrom(addr, from.Port())
+	m.Local = c.from(m.Local.Addr(), m.Remote.Addr(), from.Port())
 	m.Data = slices.Clone(m.Data)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pending = append(c.pending, m)
+}
+
+// from is where a message leaves from, if addr is named.
+func (c *Conn) from(addr, to netip.Addr, port uint16) netip.AddrPort {
+	if !c.cfg.Addr.IsUnspecified() || !addr.IsValid() || addr.IsUnspecified() {
+		addr = c.source(to)
+	}
+	return netip.AddrPortFrom(addr, port)
 }
 
 // source is the address that messages leave from when none is named: that of
@@ -201,6 +209,10 @@ func (c *Conn) accept(m udp.Message) {
 	got := m
 	got.Local, got.Remote = m.Remote, m.Local
 	got.Data = slices.Clone(m.Data)
+	if c.cfg.ESP != nil && m.Kind != udp.IKE {
+		c.acceptESP(got)
+		return
+	}
 	if len(c.read) == cap(c.read) {
 		c.stats.Overflow++
 		return
@@ -242,6 +254,9 @@ func (c *Conn) Close() error {
 	if !c.closed {
 		c.closed = true
 		close(c.read)
+		for _, p := range c.esp {
+			p.Close()
+		}
 	}
 	return nil
 }
