@@ -28,7 +28,8 @@ func (e *Endpoint) composeAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 	resume := sa.half.resume
 	w := e.compose(sa, wire.ExchangeIKEAuth, false, 1)
 	w.ID(wire.PayloadIDi, sa.conn.Local.ID) //rfc:5723-4.3.3-3 5723-5-1
-	if !resume {
+	// Beside the SA that it replaces this one is not the only one (RFC 7296 2.4).
+	if !resume && sa.tun.old == 0 {
 		w.Notify(wire.Notify{Type: wire.NotifyInitialContact})
 	}
 	for _, c := range certs {
@@ -163,10 +164,7 @@ func (e *Endpoint) connected(sa *SA) {
 	if !sa.resumed {
 		sa.fullAuth, sa.serial = e.wall, 1
 	}
-	if n, ok := m.note(wire.NotifyAuthLifetime); ok && len(n.Data) == 4 {
-		left := int64(n.Data[0])<<24 | int64(n.Data[1])<<16 | int64(n.Data[2])<<8 | int64(n.Data[3])
-		sa.reauth = e.wall + left // RFC 4478; no resume moves it, the gateway says what is left
-	}
+	e.takeLifetime(sa) // no resume moves a deadline: the gateway says what is left
 	child, refusal := e.checkChild(sa, sa.half.ni, sa.half.nr)
 	e.takeTokens(sa)
 	fresh := sa.resumed
@@ -185,6 +183,9 @@ func (e *Endpoint) connected(sa *SA) {
 		t.silent, t.unheard, t.found, t.tries, t.full, t.by = 0, 0, false, 0, false, ByNothing
 	}
 	e.takeTicket(sa)
+	if t != nil {
+		e.retire(sa)
+	}
 	if fresh { // rule D7
 		sa.confirmAt = e.now + 1e9 + e.within(29e9)
 		e.schedule(sa)

@@ -75,6 +75,7 @@ type Timers struct {
 	CacheLife   time.Duration  // of a cached response
 	CrowdStep   time.Duration  // first step of the wait before a full handshake (rule E7)
 	CrowdCap    time.Duration  // its cap
+	EndGrace    time.Duration  // how long an SA outlives its authentication or lifetime (RFC 4478 2)
 }
 
 // DefaultLimits are the totals of a node, for one shard.
@@ -98,6 +99,7 @@ func DefaultTimers() Timers {
 		CacheLife:   3 * time.Minute,
 		CrowdStep:   2 * time.Second,
 		CrowdCap:    time.Minute,
+		EndGrace:    30 * time.Second,
 	}
 }
 

@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "write the conversations in testdata ane
 // above "---" a script, one word of stage after the other, below it what came of
 // it. Times are since the beginning; what is inside SK is shown, names only.
 //
-//	tokens off | roll call off | cookies always | fragment 400     before the first word
+//	tokens off | roll call off | cookies always | fragment 400 | login 10m     before the first word
 //	connect              the client connects, with the ticket of its jar
 //	advance 30s          time passes
 //	crash gw             kill -9 and a start; the roll call goes on from its table
@@ -91,6 +91,10 @@ func (s *stage) setting(line string, gw, cl *Config) bool {
 		gw.RollCall, cl.RollCall = RollCallOff, RollCallOff
 	case line == "cookies always":
 		gw.Limits.CookieAt, gw.Limits.HalfResumes = 0, 0
+	case len(f) == 2 && f[0] == "login":
+		for _, c := range gw.Connections {
+			c.Reauth, _ = time.ParseDuration(f[1])
+		}
 	case len(f) == 2 && f[0] == "fragment":
 		n, _ := strconv.Atoi(f[1])
 		for _, c := range append(gw.Connections, cl.Connections...) {
@@ -238,7 +242,7 @@ func (s *stage) clock(at time.Time) string {
 var eventNames = map[EventKind]string{
 	EventEstablished: "established", EventConfirmed: "confirmed", EventDown: "down", EventDetected: "detected", EventResuming: "resuming",
 	EventFallback: "fallback", EventFailed: "failed", EventChildFailed: "child failed", EventTicket: "ticket", EventRefused: "refused",
-	EventCounterFull: "counter full",
+	EventCounterFull: "counter full", EventReauth: "reauth", EventOutlived: "outlived",
 }
 
 // events writes what happened since the last time.

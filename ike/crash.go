@@ -194,7 +194,7 @@ func (e *Endpoint) crashed(sa *SA, by By) {
 	t := sa.tun
 	e.event(sa, Event{Kind: EventDetected, By: by}) //rfc:6290-3-6
 	e.down(sa, "the peer lost it", true)            //rfc:6290-3-5 6290-4.5-5
-	if t != nil {
+	if t != nil && !t.letGo(sa) {
 		e.lost(t, by) //rfc:6290-3-8
 	}
 }

@@ -123,6 +123,8 @@ const (
 	EventInitialContact                      // tell the other Endpoints: CommandInitialContact with Identity
 	EventKeys                                // Config.KeyLog: keys of a new SA
 	EventCounterFull                         // SPI counter used up: make a new epoch durable, then CommandEpoch
+	EventReauth                              // client: a full handshake begins before the authentication ends (RFC 4478)
+	EventOutlived                            // the authentication or the lifetime of an SA is over: it is deleted
 )
 
 // By tells how a crash was detected.

@@ -168,6 +168,9 @@ func (e *Endpoint) informed(sa *SA, h wire.Header) {
 		return
 	}
 	e.takeTokens(sa) //rfc:6290-4.4-2
+	if e.takeLifetime(sa) {
+		e.planEnd(sa)
+	}
 	w := e.compose(sa, wire.ExchangeInformational, true, h.MessageID)
 	e.releaseChildren(w, sa)
 	if m.has(wire.NotifyTicketRequest) {

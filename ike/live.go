@@ -38,6 +38,10 @@ func (e *Endpoint) tick(sa *SA) {
 	if due(sa.checkAt, e.now) {
 		e.checkLiveness(sa)
 	}
+	if due(sa.endAt, e.now) {
+		sa.endAt = 0
+		e.outlived(sa)
+	}
 }
 
 func due(t, now int64) bool { return t != 0 && t <= now }
@@ -116,7 +120,7 @@ func (e *Endpoint) unanswered(sa *SA) {
 	default:
 		e.event(sa, Event{Kind: EventDetected, By: ByTimeout})
 		e.down(sa, "the peer does not answer", true)
-		if t != nil {
+		if t != nil && !t.letGo(sa) {
 			e.lost(t, ByTimeout)
 		}
 	}
@@ -185,6 +189,7 @@ func (e *Endpoint) establish(sa *SA) {
 	e.noteRollCall(sa)
 	sa.heard = e.now
 	e.planCheck(sa)
+	e.planEnd(sa)
 }
 
 // uncount takes a half-open SA out of the counts and of its ticket's chain.
@@ -239,7 +244,7 @@ func (e *Endpoint) down(sa *SA, why string, silent bool) {
 func (e *Endpoint) ended(sa *SA, why string, silent bool) {
 	t := sa.tun
 	e.down(sa, why, silent)
-	if t != nil {
+	if t != nil && !t.letGo(sa) {
 		t.sa = 0
 		e.crowd(t)
 	}

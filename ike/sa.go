@@ -95,6 +95,7 @@ type SA struct {
 	cacheAt   int64 // the cached response goes
 	askedAt   int64 // last TICKET_REQUEST granted, or sent
 	renewAt   int64 // client: ask for the next ticket
+	endAt     int64 // client: log in anew; gateway: the authentication is over (RFC 4478)
 
 	// Unix seconds.
 	born, fullAuth, lastKE, reauth int64
@@ -211,7 +212,7 @@ func keysOf(k *suite.Keys, s suite.Suite, original bool) (ek, ak []byte) {
 // earliest is when this SA must be looked at again.
 func (sa *SA) earliest() int64 {
 	due := int64(0)
-	for _, t := range [...]int64{sa.expires, sa.checkAt, sa.confirmAt, sa.cacheAt, sa.renewAt} {
+	for _, t := range [...]int64{sa.expires, sa.checkAt, sa.confirmAt, sa.cacheAt, sa.renewAt, sa.endAt} {
 		due = sooner(due, t)
 	}
 	if c := sa.cold; c != nil {

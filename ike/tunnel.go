@@ -12,6 +12,7 @@ type tunnel struct {
 	conn    *Connection
 	ike     [2]netip.AddrPort // our and the gateway's configured IKE ports
 	sa      Handle
+	old     Handle // established, and being replaced by sa (make before break)
 	ticket  []byte
 	session []byte // encoded ticket.Session
 	expires int64  // Unix seconds
@@ -87,6 +88,8 @@ func (e *Endpoint) failed(sa *SA, err error) {
 	}
 	t.sa = 0
 	switch {
+	case e.sa(t.old) != nil:
+		e.keepOld(t)
 	case err != errTimeout:
 		e.crowd(t)
 	case resume:
@@ -132,9 +135,11 @@ func (e *Endpoint) closeTunnel(conn *Connection) {
 		}
 		e.forgetTicket(t) //rfc:5723-6.2-1
 		e.tunnels = append(e.tunnels[:i], e.tunnels[i+1:]...)
-		if sa := e.sa(t.sa); sa != nil {
-			sa.tun = nil
-			e.deleteSA(sa)
+		for _, h := range [...]Handle{t.sa, t.old} {
+			if sa := e.sa(h); sa != nil {
+				sa.tun = nil
+				e.deleteSA(sa)
+			}
 		}
 		return
 	}

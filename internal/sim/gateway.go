@@ -322,6 +322,7 @@ func gatewayConn(w *World) *ike.Connection {
 	c := baseConn(w)
 	c.Local = ike.Side{ID: name("gw.test"), Auth: ike.AuthPSK}
 	c.Remote = ike.Side{Tail: ".clients.test", Auth: ike.AuthPSK}
+	c.Reauth = w.options.Login
 	c.LocalTS, c.RemoteTS = selectors("10.1.0.0/16"), selectors("10.2.0.0/16")
 	return c
 }

@@ -206,6 +206,19 @@ var outages = []scenario{
 			t.Errorf("%d resumes and %d full handshakes of %d clients", w.Resumes(), w.Fulls(), len(w.Clients))
 		}
 	}},
+	{name: "logins end", seeds: 4, options: harsh.with(func(o *Options) { o.Login = 10 * time.Minute }), full: true, tell: func(w *World) {
+		up(w)
+		for range 3 {
+			w.Run(w.within(20 * time.Minute))
+			w.Gateway.Crash(time.Second)
+			w.Run(time.Minute)
+		}
+	}, judge: func(t *testing.T, w *World) {
+		if w.Resumes() < 2*len(w.Clients) || w.Fulls() < 2*len(w.Clients) {
+			t.Errorf("%d resumes and %d full handshakes of %d clients", w.Resumes(), w.Fulls(), len(w.Clients))
+		}
+		none(t, "fallbacks", w.Fallbacks())
+	}},
 	{name: "clock went back", seeds: 4, options: harsh, tell: func(w *World) {
 		up(w)
 		w.Gateway.Skew(-2 * time.Hour)

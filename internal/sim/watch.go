@@ -24,8 +24,8 @@ type watch struct {
 	live      map[ticketID]int                   // SAs at the gateway
 	twice     []ticketID                         // had two within this step
 	confirmed map[ticketID]int
-	lineage   map[*ike.Connection][16]byte // of the last ticket that a client got
-	revoked   map[[16]byte]bool            // both ends know of the DELETE
+	lineage   map[wire.SPIs][16]byte // of the tickets of a client's SA
+	revoked   map[[16]byte]bool      // both ends know of the DELETE
 	ledger    map[account]*balance
 	called    map[wire.SPIs]int // showings of the roll call, since the boot
 
@@ -54,7 +54,7 @@ func newWatch(w *World) *watch {
 		w: w, clients: map[*ike.Connection]*Client{}, shown: map[wire.SPI]ticketID{},
 		atGateway: map[wire.SPIs]ticketID{}, atHost: map[wire.SPIs]*Client{},
 		keys: [2]map[wire.SPIs][sha256.Size]byte{{}, {}}, live: map[ticketID]int{}, confirmed: map[ticketID]int{},
-		lineage: map[*ike.Connection][16]byte{}, revoked: map[[16]byte]bool{}, ledger: map[account]*balance{}, called: map[wire.SPIs]int{},
+		lineage: map[wire.SPIs][16]byte{}, revoked: map[[16]byte]bool{}, ledger: map[account]*balance{}, called: map[wire.SPIs]int{},
 	}
 }
 
@@ -141,12 +141,13 @@ func (x *watch) hostEvent(h *Host, ev *ike.Event) {
 		x.atHost[ev.SPIs] = c
 		if ev.Resumed {
 			c.Resumes++
+			x.lineage[ev.SPIs] = x.shown[ev.SPIs.I].lineage
 		} else {
 			c.Fulls++
 		}
 	case ike.EventDown:
 		if ev.Reason == "deleted by us" || ev.Reason == "deleted by the peer" {
-			x.revoked[x.lineage[ev.Connection]] = true
+			x.revoked[x.lineage[ev.SPIs]] = true
 		}
 		delete(x.atHost, ev.SPIs)
 		delete(x.keys[1], ev.SPIs)
@@ -184,8 +185,9 @@ func (x *watch) hostSent(h *Host, p ike.Packet) {
 
 // got remembers what a client's ticket is of.
 func (x *watch) got(r *ike.Record) {
-	if id, ok := x.open(r.Ticket); ok {
-		x.lineage[r.Connection] = id.lineage
+	var s ticket.Session
+	if x.ring.Open(&s, r.Ticket, x.w.Gateway.first.Unix()) == nil {
+		x.lineage[wire.SPIs{I: wire.SPI(s.SPIi), R: wire.SPI(s.SPIr)}] = s.Lineage
 	}
 }
 

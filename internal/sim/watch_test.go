@@ -41,8 +41,8 @@ func TestWatchBarks(t *testing.T) {
 			w.watch.gatewayEvent(g, &ike.Event{Kind: ike.EventEstablished, Resumed: true, SPIs: other})
 		},
 		"ticket of a deleted SA": func(w *World, g *machine, spis wire.SPIs) {
-			w.watch.hostEvent(w.Hosts[0], &ike.Event{Kind: ike.EventDown, Reason: "deleted by us", Connection: w.Clients[0].Conn})
-			w.watch.shown[7] = ticketID{lineage: w.watch.lineage[w.Clients[0].Conn], serial: 2}
+			w.watch.hostEvent(w.Hosts[0], &ike.Event{Kind: ike.EventDown, Reason: "deleted by us", SPIs: spis, Connection: w.Clients[0].Conn})
+			w.watch.shown[7] = ticketID{lineage: w.watch.lineage[spis], serial: 2}
 			w.watch.gatewayEvent(g, &ike.Event{Kind: ike.EventEstablished, Resumed: true, SPIs: other})
 		},
 		"confirmed twice": func(w *World, g *machine, spis wire.SPIs) {

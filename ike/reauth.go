@@ -1,0 +1,131 @@
+package ike
+
+import "blackswan/wire"
+
+// Repeated authentication, RFC 4478, and the end of an SA that outlived its
+// lifetime. The gateway says how long a login holds and ends the SA when that
+// is over. The client logs in anew before: a full handshake beside the live SA,
+// never a resume, because a resume moves no deadline (rule E1). The new Child
+// SA carries the traffic before the old IKE SA is deleted.
+
+// soonestReauth is how young a login is never repeated, in ns: a gateway that
+// says "at once" each time shall not make a loop (RFC 4478 5).
+const soonestReauth = int64(10e9)
+
+// endsAt is the Unix second at which sa is over, 0: never. Its authentication
+// ends (RFC 4478 2), or its own lifetime, which a rekey begins anew.
+func (sa *SA) endsAt() int64 {
+	if sa.conn.Lifetime <= 0 {
+		return sa.reauth
+	}
+	return sooner(sa.reauth, sa.born+int64(sa.conn.Lifetime/1e9))
+}
+
+// planEnd sets endAt anew: when the gateway ends sa, when the client begins to
+// replace it. Of its authentication a client uses four fifths to nine tenths,
+// so that those who came together do not come together again.
+func (e *Endpoint) planEnd(sa *SA) {
+	end := sa.endsAt()
+	switch {
+	case end == 0:
+		sa.endAt = 0
+	case sa.tun == nil:
+		sa.endAt = e.now + e.until(end) + int64(e.cfg.Timers.EndGrace)
+	default:
+		left := e.until(end)
+		if sa.reauth != 0 {
+			tenth := e.until(sa.reauth) / 10
+			left = min(left, 8*tenth+e.within(tenth))
+		}
+		sa.endAt = e.now + max(left, soonestReauth-(e.wall-sa.fullAuth)*1e9)
+	}
+	e.schedule(sa)
+}
+
+// until is how many ns are left until a Unix second, 0 if it has passed; 68
+// years at most, so that sums of it are times.
+func (e *Endpoint) until(second int64) int64 { return min(max(second-e.wall, 0), 1<<31) * 1e9 }
+
+// outlived is reached at endAt.
+func (e *Endpoint) outlived(sa *SA) {
+	t := sa.tun
+	over := e.wall >= sa.endsAt()+int64(e.cfg.Timers.EndGrace/1e9)
+	switch {
+	case sa.state != stateEstablished:
+	case t == nil || over && t.sa == sa.handle():
+		e.event(sa, Event{Kind: EventOutlived})
+		e.deleteSA(sa)
+	case t.sa == sa.handle():
+		e.event(sa, Event{Kind: EventReauth})
+		e.replace(sa, false)
+	}
+}
+
+// replace begins a new SA beside sa, which lives on until the new one stands
+// (make before break).
+func (e *Endpoint) replace(sa *SA, resume bool) {
+	t := sa.tun
+	t.old, t.at = sa.handle(), 0
+	if resume && e.mayResume(t) {
+		e.startResume(t)
+	} else {
+		e.startInit(t)
+	}
+	if t.sa == t.old { // no SPI left for it
+		e.keepOld(t)
+	}
+}
+
+// keepOld goes on with the SA that was to be replaced; another attempt follows
+// after a random wait that doubles.
+func (e *Endpoint) keepOld(t *tunnel) {
+	sa := e.sa(t.old)
+	t.sa, t.old, t.at, t.mapped = t.old, 0, 0, len(t.ticket) > 0
+	wait := min(int64(e.cfg.Timers.CrowdStep)<<min(t.tries, 16), int64(e.cfg.Timers.CrowdCap))
+	t.tries++
+	sa.endAt = e.now + 1 + wait/2 + e.within(wait/2)
+	e.schedule(sa)
+}
+
+// letGo reports whether sa, which has ended, was the old SA of t: then the new
+// one is on its way already.
+func (t *tunnel) letGo(sa *SA) bool {
+	if t.old == 0 || t.old != sa.handle() {
+		return false
+	}
+	t.old = 0
+	return true
+}
+
+// retire ends the old SA now that sa stands in its place (RFC 4478 2). Its
+// DELETE ends its own lineage of tickets, which is not sa's. After a resume the
+// lineage is the same: no DELETE then (rule F2).
+func (e *Endpoint) retire(sa *SA) {
+	t := sa.tun
+	old := e.sa(t.old)
+	if old == nil {
+		return
+	}
+	t.old, old.tun = 0, nil
+	if sa.resumed {
+		e.down(old, "resumed elsewhere", false)
+	} else {
+		e.deleteSA(old)
+	}
+}
+
+// takeLifetime takes AUTH_LIFETIME, which only the gateway's side sends
+// (RFC 4478 2). The time is measured from its receipt; nothing makes an
+// authentication outlive the peer's certificate.
+func (e *Endpoint) takeLifetime(sa *SA) bool {
+	n, ok := e.msg.note(wire.NotifyAuthLifetime)
+	if !ok || !sa.Client || len(n.Data) != 4 {
+		return false
+	}
+	left := int64(n.Data[0])<<24 | int64(n.Data[1])<<16 | int64(n.Data[2])<<8 | int64(n.Data[3])
+	sa.reauth = e.wall + max(left, 1)
+	if sa.cert != nil {
+		sa.reauth = sooner(sa.reauth, sa.cert.NotAfter)
+	}
+	return true
+}
