@@ -37,7 +37,7 @@ func missing() string {
 	if os.Getuid() != 0 {
 		return "they need root"
 	}
-	for _, program := range []string{"ip", "charon-systemd", "swanctl", "tshark", "tcpdump"} {
+	for _, program := range []string{"ip", "charon-systemd", "swanctl", "tshark", "tcpdump", "nft", "iperf3"} {
 		if _, err := exec.LookPath(program); err != nil {
 			return program + " is not installed: run interop/setup.sh"
 		}

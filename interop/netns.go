@@ -36,12 +36,19 @@ type Lab struct {
 	binary   string // our program; empty until it is built
 }
 
-// Node is one machine of the lab: a namespace with eth0 at Addr (10.9.0.0/24).
+// Node is one machine of the lab: a namespace with eth0 at Addr, which is of
+// 10.9.0.0/24 on the hub and of 192.168.9.0/24 behind a [NAT].
 type Node struct {
 	lab  *Lab
 	name string
 	word string
+	port plug
 	Addr netip.Addr
+}
+
+// plug is where a node's eth0 ends: a port of a bridge in a namespace.
+type plug struct {
+	namespace, bridge, port string
 }
 
 var leftover = regexp.MustCompile(`^bs-([0-9]+)-`)
@@ -78,38 +85,45 @@ func (l *Lab) namespace(word string) string { return fmt.Sprintf("bs-%d-%s", os.
 func (l *Lab) Node(t testing.TB, word string, inner ...string) *Node {
 	t.Helper()
 	l.nodes++
-	number := l.nodes
-	n := &Node{
-		lab: l, name: l.namespace(word), word: word,
-		Addr: netip.AddrFrom4([4]byte{10, 9, 0, byte(number)}),
-	}
+	return l.node(t, word, plug{l.namespace("hub"), "br0", "port" + strconv.Itoa(l.nodes)},
+		netip.AddrFrom4([4]byte{10, 9, 0, byte(l.nodes)}), inner)
+}
+
+func (l *Lab) node(t testing.TB, word string, to plug, addr netip.Addr, inner []string) *Node {
+	t.Helper()
+	n := &Node{lab: l, name: l.namespace(word), word: word, port: to, Addr: addr}
 	t.Cleanup(func() { _ = ip("netns del " + n.name) })
-	hub, port := l.namespace("hub"), "port"+strconv.Itoa(number)
-	steps := []string{
+	commands := []string{
 		"netns add " + n.name,
 		"-n " + n.name + " link set lo up",
-		"-n " + hub + " link add " + port + " type veth peer name eth0 netns " + n.name,
-		"-n " + hub + " link set " + port + " master br0 up",
-		"-n " + n.name + " addr add " + n.Addr.String() + "/24 dev eth0",
+		"-n " + to.namespace + " link add " + to.port + " type veth peer name eth0 netns " + n.name,
+		"-n " + to.namespace + " link set " + to.port + " master " + to.bridge + " up",
+		"-n " + n.name + " addr add " + addr.String() + "/24 dev eth0",
 		"-n " + n.name + " link set eth0 up",
 	}
 	for _, addr := range inner {
-		steps = append(steps, "-n "+n.name+" addr add "+addr+" dev lo")
+		commands = append(commands, "-n "+n.name+" addr add "+addr+" dev lo")
 	}
-	for _, args := range steps {
+	links(t, commands...)
+	return n
+}
+
+// links makes and changes links, addresses and routes: commands of ip, each of
+// which has to succeed.
+func links(t testing.TB, commands ...string) {
+	t.Helper()
+	for _, args := range commands {
 		if err := ip(args); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return n
 }
 
 // Unplug takes the node off the hub until plug is called or t ends.
 func (n *Node) Unplug(t testing.TB) (plug func()) {
 	t.Helper()
 	set := func(state string) {
-		port := "port" + strconv.Itoa(int(n.Addr.As4()[3]))
-		if err := ip("-n " + n.lab.namespace("hub") + " link set " + port + " " + state); err != nil {
+		if err := ip("-n " + n.port.namespace + " link set " + n.port.port + " " + state); err != nil {
 			t.Error(err)
 		}
 	}

@@ -150,3 +150,7 @@ func indent(lines, by string) string {
 	}
 	return b.String()
 }
+
+// espSuites are those that our traffic goes through with others, one of each
+// kind, written as either side's configuration does.
+var espSuites = []string{"aes256gcm16", "chacha20poly1305", "aes128-sha256"}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The real peers on a fresh Debian 12: strongSwan and tshark by apt, libreswan
+# The real peers on a fresh Debian 12: strongSwan, tshark and iperf3 by apt, libreswan
 # in a Debian 13 folder of its own in the user's cache. Run again, it finds all
 # in place and does nothing. Prints what it does, one line each.
 set -euo pipefail
@@ -18,7 +18,7 @@ packages=(
   strongswan-charon charon-systemd strongswan-swanctl strongswan-pki
   libcharon-extra-plugins libcharon-extauth-plugins
   libstrongswan-extra-plugins libstrongswan-standard-plugins
-  tshark tcpdump iproute2 iputils-ping debootstrap openssl
+  tshark tcpdump iproute2 iputils-ping nftables iperf3 debootstrap openssl
 )
 
 installed() { dpkg-query -W -f '${db:Status-Status}\n' "$@" 2>/dev/null | grep -c '^installed$' || true; }

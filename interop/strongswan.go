@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -118,6 +119,18 @@ type SwanChild struct {
 	Name   string
 	State  string // INSTALLED, ...
 	Values map[string]string
+}
+
+// Packets is how many packets the Child SA has carried in and out.
+func (c SwanChild) Packets(t testing.TB) (in, out uint64) {
+	t.Helper()
+	for key, count := range map[string]*uint64{"packets-in": &in, "packets-out": &out} {
+		var err error
+		if *count, err = strconv.ParseUint(c.Values[key], 10, 64); err != nil {
+			t.Fatalf("strongSwan's %s: %v", key, err)
+		}
+	}
+	return in, out
 }
 
 // SAs is swanctl --list-sas.

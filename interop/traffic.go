@@ -1,0 +1,107 @@
+package interop
+
+import (
+	"encoding/json"
+	"errors"
+	"strconv"
+	"testing"
+)
+
+// Ping sends ten echo requests from one inner address of the node to another
+// beyond the tunnel, half of them as large as a tunnel carries in one packet,
+// and fails the test unless each is answered.
+func (n *Node) Ping(t testing.TB, from, to string) {
+	t.Helper()
+	for _, size := range []string{"56", "1300"} {
+		n.MustRun(t, nil, "ping", "-q", "-c", "5", "-w", "10", "-i", "0.02", "-s", size, "-I", from, to)
+	}
+}
+
+// Serve starts an iperf3 server on all of the node's addresses.
+func (n *Node) Serve(t testing.TB) {
+	t.Helper()
+	n.Start(t, nil, "iperf3", "--server", "--forceflush").Await(t, 0, "Server listening")
+}
+
+// Flow is what iperf3 measured of one stream through the tunnel.
+type Flow struct {
+	Seconds     float64
+	Octets      float64 // received
+	Packets     uint64  // UDP: sent
+	Lost        uint64  // UDP
+	OutOfOrder  uint64  // UDP
+	MSS         float64 // TCP
+	Retransmits uint64  // TCP
+}
+
+// Gbps is the rate at which it was received, in Gbit/s.
+func (f Flow) Gbps() float64 { return f.Octets * 8 / f.Seconds / 1e9 }
+
+// Stream sends TCP for some seconds from one inner address to another, where
+// Serve was called, as fast as it goes.
+func (n *Node) Stream(t testing.TB, from, to string, seconds int) Flow {
+	t.Helper()
+	return n.iperf(t, from, to, seconds)
+}
+
+// Trickle is Stream for a second and slow enough that no socket on the way has
+// to drop a packet, so that both ends of a tunnel have to count the same.
+func (n *Node) Trickle(t testing.TB, from, to string) Flow {
+	t.Helper()
+	return n.iperf(t, from, to, 1, "--fq-rate", "20M", "--length", "4K")
+}
+
+// Datagrams sends UDP of this size for some seconds as fast as the node can.
+func (n *Node) Datagrams(t testing.TB, from, to string, seconds, size int) Flow {
+	t.Helper()
+	return n.iperf(t, from, to, seconds, "--udp", "--bandwidth", "0", "--length", strconv.Itoa(size))
+}
+
+func (n *Node) iperf(t testing.TB, from, to string, seconds int, more ...string) Flow {
+	t.Helper()
+	out := n.MustRun(t, nil, append([]string{"iperf3", "--json", "--client", to, "--bind", from,
+		"--time", strconv.Itoa(seconds)}, more...)...)
+	flow, err := parseFlow([]byte(out))
+	if err != nil {
+		t.Fatalf("iperf3: %v\n%s", err, out)
+	}
+	return flow
+}
+
+// parseFlow reads iperf3's JSON.
+func parseFlow(b []byte) (Flow, error) {
+	type sum struct {
+		Seconds, Bytes float64
+		Retransmits    uint64
+	}
+	var report struct {
+		Error string
+		Start struct {
+			MSS float64 `json:"tcp_mss_default"`
+		}
+		End struct {
+			Streams []struct {
+				UDP struct {
+					Packets    uint64
+					Lost       uint64 `json:"lost_packets"`
+					OutOfOrder uint64 `json:"out_of_order"`
+				}
+			}
+			Sent     sum `json:"sum_sent"`
+			Received sum `json:"sum_received"`
+		}
+	}
+	if err := json.Unmarshal(b, &report); err != nil {
+		return Flow{}, err
+	}
+	if report.Error != "" {
+		return Flow{}, errors.New(report.Error)
+	}
+	flow := Flow{Seconds: report.End.Received.Seconds, Octets: report.End.Received.Bytes,
+		MSS: report.Start.MSS, Retransmits: report.End.Sent.Retransmits}
+	if len(report.End.Streams) == 1 {
+		udp := report.End.Streams[0].UDP
+		flow.Packets, flow.Lost, flow.OutOfOrder = udp.Packets, udp.Lost, udp.OutOfOrder
+	}
+	return flow, nil
+}
