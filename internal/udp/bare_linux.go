@@ -26,11 +26,11 @@ func Bare(addr netip.Addr) (ESPPort, error) {
 	if err := s.open(cfg, fmt.Sprintf("ip%s:%d", s.family(), espProtocol), addr.String()); err != nil {
 		return nil, bareError(addr, err)
 	}
-	p, err := newESPSocket(s)
-	if err != nil || !supported(p.rc) {
+	if !supported(s.rc) {
 		s.conn.Close()
-		return nil, bareError(addr, errors.Join(err, syscall.ENOSYS))
+		return nil, bareError(addr, syscall.ENOSYS)
 	}
+	p := newESPSocket(s)
 	p.bare = true
 	return p, nil
 }
@@ -51,22 +51,9 @@ func bareError(addr netip.Addr, err error) error {
 	return fmt.Errorf("udp: cannot open a raw socket for bare ESP (IP protocol %d) on %s: %w%s", espProtocol, addr, err, cure)
 }
 
-// content is the ESP packet in what a raw socket gives: IPv4 comes with its
-// header, IPv6 without. It is nil if that is malformed.
-func (p *espSocket) content(data []byte) []byte {
-	if p.s.v6 {
-		return data
-	}
-	content, ok := afterIPv4(data)
-	if !ok {
-		p.count.malformed.Add(1)
-		return nil
-	}
-	return content
-}
-
-// afterIPv4 is what an IPv4 header (RFC 791 3.1) has behind it. The kernel has
-// put fragments together: one that comes all the same is no packet.
+// afterIPv4 is what an IPv4 header (RFC 791 3.1) has behind it: one octet or
+// more. The kernel has put fragments together: one that comes all the same is
+// no packet.
 func afterIPv4(b []byte) ([]byte, bool) {
 	const (
 		minHeader = 20
@@ -76,7 +63,7 @@ func afterIPv4(b []byte) ([]byte, bool) {
 		return nil, false
 	}
 	header, total := int(b[0]&0x0f)*4, int(binary.BigEndian.Uint16(b[2:]))
-	if header < minHeader || total < header || total > len(b) ||
+	if header < minHeader || total <= header || total > len(b) ||
 		binary.BigEndian.Uint16(b[6:])&fragment != 0 || b[9] != espProtocol {
 		return nil, false
 	}

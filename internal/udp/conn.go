@@ -152,7 +152,7 @@ func (c *Conn) takeNow() *Batch {
 	default:
 	}
 	if c.made.Add(1) <= batches {
-		return newBatch(c.cfg.batch())
+		return newBatch(c.cfg.batch(), c.sockets[len(c.sockets)-1].slotSize())
 	}
 	c.made.Add(-1)
 	return nil

@@ -26,19 +26,12 @@ type Run struct {
 type Burst struct {
 	Runs []Run
 
-	buf    []byte // in slots, as the port wants them
-	slot   int    // octets of each
-	vector vector
+	slots
 }
 
-const (
-	runSlot     = 1 << 16          // octets: the longest run that the kernel makes
-	burstOctets = 64 * MaxDatagram // 64 datagrams, or 10 runs
-)
-
-// NewBurst is a Burst for any ESPPort. It takes memory as it is filled, 652 KiB
-// at most.
-func NewBurst() *Burst { return &Burst{buf: make([]byte, burstOctets)} }
+// NewBurst is a Burst for any ESPPort: for 64 datagrams, or 10 runs that the
+// kernel has joined. Its 652 KiB are memory only as they are filled.
+func NewBurst() *Burst { return &Burst{slots: makeSlots(64, 0)} }
 
 // ESPPort carries ESP packets of one address family. Receive belongs to one
 // goroutine, all else is safe for concurrent use.

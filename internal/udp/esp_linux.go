@@ -3,9 +3,9 @@
 package udp
 
 import (
-	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -20,10 +20,8 @@ const espBuffer = 4 << 20
 // espSocket is an ESPPort with a socket of its own: UDP, or raw for bare ESP.
 type espSocket struct {
 	s     *socket
-	rc    syscall.RawConn
 	count counters
 	bare  bool
-	runs  bool // the kernel joins what it receives (UDP_GRO)
 
 	// The state of one call of Receive; the callback is made once.
 	try   func(fd uintptr) bool
@@ -48,61 +46,53 @@ func (c *Conn) bindESP() ([]ESPPort, error) {
 	var ports []ESPPort
 	for _, s := range sockets {
 		s.owner = c
-		p, e := newESPSocket(s)
-		if e != nil {
-			err = errors.Join(err, e)
-			continue
-		}
+		p := newESPSocket(s)
 		if !cfg.single {
-			p.joinRuns()
+			p.out.runs = s.splits()
+			s.join()
 		}
 		ports = append(ports, p)
 	}
-	if err != nil {
-		for _, s := range sockets {
-			s.conn.Close()
+	// The kernel joins datagrams before it looks which socket they are for:
+	// it asks any of the port whether it may.
+	for _, s := range c.sockets {
+		if s.nat && sockets[0].runs {
+			s.join()
 		}
-		return nil, err
 	}
 	return ports, nil
 }
 
-func newESPSocket(s *socket) (*espSocket, error) {
-	rc, err := s.conn.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	p := &espSocket{s: s, rc: rc}
-	s.count = &p.count
-	p.try = p.tryReceive
-	p.out.vector = makeVector(outPackets)
-	p.out.try = p.trySend
-	return p, nil
-}
-
-// joinRuns lets the kernel join packets that come and split runs that leave,
-// where it can.
-func (p *espSocket) joinRuns() {
-	p.rc.Control(func(fd uintptr) {
-		p.runs = unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_GRO, 1) == nil
-		_, err := unix.GetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_SEGMENT)
-		p.out.runs = err == nil
+// join has the kernel join datagrams that come, if it can (UDP_GRO).
+func (s *socket) join() {
+	s.rc.Control(func(fd uintptr) {
+		s.runs = unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_GRO, 1) == nil
 	})
 }
 
+// splits tells whether the kernel can split a run that leaves (UDP_SEGMENT).
+func (s *socket) splits() (can bool) {
+	s.rc.Control(func(fd uintptr) {
+		_, err := unix.GetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_SEGMENT)
+		can = err == nil
+	})
+	return can
+}
+
+func newESPSocket(s *socket) *espSocket {
+	p := &espSocket{s: s}
+	s.count = &p.count
+	p.try = p.tryReceive
+	p.out.vector.init(outPackets)
+	p.out.try = p.trySend
+	return p
+}
+
 func (p *espSocket) Receive(b *Burst) error {
-	slot := MaxDatagram
-	if p.runs {
-		slot = runSlot
-	}
-	if b.slot != slot {
-		b.slot = slot
-		b.vector.init(b.buf, slot)
-	}
 	b.Runs = b.Runs[:0]
 	for len(b.Runs) == 0 {
 		p.burst, p.errno = b, 0
-		if err := p.rc.Read(p.try); err != nil {
+		if err := p.s.rc.Read(p.try); err != nil {
 			return net.ErrClosed
 		}
 		if p.errno != 0 { // an ICMP error of a packet sent earlier, or no memory
@@ -118,15 +108,14 @@ func (p *espSocket) Receive(b *Burst) error {
 
 // tryReceive fills a burst. It is false when nothing has come yet.
 func (p *espSocket) tryReceive(fd uintptr) bool {
-	b := p.burst
-	n, errno := mmsgCall(unix.SYS_RECVMMSG, fd, b.vector.headers, len(b.vector.headers))
-	if errno != 0 {
-		p.errno = errno
-		return errno != unix.EAGAIN
+	n, errno := p.s.fill(fd, &p.burst.slots)
+	if errno == unix.EAGAIN {
+		return false
 	}
+	p.errno = errno
 	for i := range n {
-		if a, ok := p.s.arrival(&b.vector, i); ok {
-			p.accept(b, b.buf[i*b.slot:][:a.octets:a.octets], a)
+		if a, ok := p.s.arrival(&p.burst.slots, i); ok {
+			p.accept(a)
 		}
 	}
 	return true
@@ -135,57 +124,55 @@ func (p *espSocket) tryReceive(fd uintptr) bool {
 // accept makes runs of what has come into a slot. The kernel joins datagrams of
 // one peer by their lengths alone, so an IKE message or a keepalive may lie
 // among the ESP packets.
-func (p *espSocket) accept(b *Burst, data []byte, a arrival) {
-	if p.bare {
-		if data = p.content(data); data == nil {
+func (p *espSocket) accept(a arrival) {
+	if p.bare && !p.s.v6 { // IPv4 comes with its header, IPv6 without
+		var ok bool
+		if a.data, ok = afterIPv4(a.data); !ok {
+			p.count.malformed.Add(1)
 			return
 		}
+		a.size = len(a.data)
 	}
-	run := Run{
-		Local:  netip.AddrPortFrom(a.local, p.s.local.Port()),
-		Remote: a.remote,
-		Size:   a.size,
-	}
-	if run.Size <= 0 || run.Size > len(data) {
-		run.Size = max(len(data), 1)
-	}
-	from := 0 // of the ESP packets behind the last thing that was none
-	for at := 0; at == 0 || at < len(data); at += run.Size {
-		packet := data[at:min(at+run.Size, len(data))]
-		if p.isESP(packet, &run) {
-			continue
+	from, at := 0, 0 // of the packets behind the last that was none of ESP
+	for packet := range slices.Chunk(a.data, a.size) {
+		if !p.isESP(packet, &a) {
+			p.add(a, from, at)
+			from = at + len(packet)
 		}
-		p.add(b, run, data[from:at])
-		from = at + len(packet)
+		at += len(packet)
 	}
-	p.add(b, run, data[from:])
+	p.add(a, from, at)
 }
 
-// add puts ESP packets into the burst.
-func (p *espSocket) add(b *Burst, run Run, data []byte) {
-	if len(data) == 0 {
+// add puts the ESP packets between two offsets into the burst.
+func (p *espSocket) add(a arrival, from, to int) {
+	if from == to {
 		return
 	}
-	p.count.received((len(data)+run.Size-1)/run.Size, len(data))
-	run.Data = data
-	run.Size = min(run.Size, len(data))
-	b.Runs = append(b.Runs, run)
+	p.count.received((to-from+a.size-1)/a.size, to-from)
+	p.burst.Runs = append(p.burst.Runs, Run{
+		Local:  netip.AddrPortFrom(a.local, p.s.local.Port()),
+		Remote: a.remote,
+		Data:   a.data[from:to:to],
+		Size:   min(a.size, to-from),
+	})
 }
 
 // isESP tells whether a packet is one of ESP. If not, it is taken care of.
-func (p *espSocket) isESP(packet []byte, of *Run) bool {
+func (p *espSocket) isESP(packet []byte, of *arrival) bool {
 	kind, ok := kindOf(packet)
 	switch {
-	case !ok || of.Remote.Port() == 0 && !p.bare:
+	case !ok || p.bare && kind == IKE || !p.bare && of.remote.Port() == 0: // RFC 4303 2.1: no SPI is zero
 		p.count.malformed.Add(1)
 	case kind == ESP:
 		return true
-	case p.bare: // RFC 4303 2.1: no SPI is zero
-		p.count.malformed.Add(1)
 	case kind == Keepalive:
 		p.count.keepalives.Add(1)
 	default:
-		p.keep(Message{Local: of.Local, Remote: of.Remote, Data: packet[natt.Marker:], Marker: true})
+		p.keep(Message{
+			Local: netip.AddrPortFrom(of.local, p.s.local.Port()), Remote: of.remote,
+			Data: packet[natt.Marker:], Marker: true,
+		})
 	}
 	return false
 }

@@ -27,6 +27,7 @@ type espOutbox struct {
 
 	packets [][]byte   // not sent yet
 	source  netip.Addr // where they leave from, if it must be named
+	nameLen uint32     // octets of the name of where they go, the first of vector
 	alone   int        // so many of packets leave one by one
 	err     error      // first reason that one was lost
 	try     func(fd uintptr) bool
@@ -45,14 +46,12 @@ func (p *espSocket) Send(local netip.Addr, remote netip.AddrPort, packets [][]by
 	defer o.mu.Unlock()
 	o.packets, o.alone, o.err = packets, 0, nil
 	o.source, _ = p.s.source(local)
-	size := putName(&o.vector.names[0], remote)
-	for i := range o.vector.headers {
-		o.vector.headers[i].Hdr.Namelen = size
-	}
-	if err := p.rc.Write(o.try); err != nil {
+	o.nameLen = putName(&o.vector.names[0], remote)
+	if err := p.s.rc.Write(o.try); err != nil {
 		p.drop(err, len(o.packets)) // the socket is closed
 	}
-	o.packets = nil
+	o.packets = nil // they are the caller's
+	clear(o.vector.iovecs[:min(len(packets), outPackets)])
 	return unsentError(o.err)
 }
 
@@ -82,7 +81,6 @@ func (p *espSocket) trySend(fd uintptr) bool {
 		p.count.sent(datagrams, octets)
 		o.advance(datagrams)
 	}
-	clear(o.vector.iovecs) // the packets are the caller's
 	return true
 }
 
@@ -135,7 +133,7 @@ func (o *espOutbox) fill() int {
 			v.iovecs[used+i] = unix.Iovec{Base: unsafe.SliceData(packet), Len: uint64(len(packet))}
 		}
 		h := &v.headers[n].Hdr
-		h.Name = (*byte)(unsafe.Pointer(&v.names[0])) // all go to one peer
+		h.Name, h.Namelen = (*byte)(unsafe.Pointer(&v.names[0])), o.nameLen
 		h.Iov, h.Iovlen = &v.iovecs[used], uint64(count)
 		h.Control, h.Controllen = nil, 0
 		if size > 0 || o.source.IsValid() {

@@ -67,8 +67,7 @@ func closeGroup(group []*Conn, err error) error {
 // kernel does not take it.
 func (c *Conn) attach(steer *steering) bool {
 	for _, s := range c.sockets {
-		rc, err := s.conn.SyscallConn()
-		if err != nil || steerGroup(rc, steer.program(s.nat)) != nil {
+		if steerGroup(s.rc, steer.program(s.nat)) != nil {
 			return false
 		}
 	}

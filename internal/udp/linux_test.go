@@ -168,3 +168,46 @@ func BenchmarkEcho(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkESP sends 40 packets of 1,400 octets and receives them. Its
+// cpu-ns/packet is of both sides together.
+func BenchmarkESP(b *testing.B) {
+	udp := func(cfg Config) func() ESPPort {
+		return func() ESPPort { return mustESP(b, 1, cfg)[0].ESP()[0] }
+	}
+	for _, row := range []struct {
+		name string
+		open func() ESPPort
+	}{
+		{"runs", udp(Config{Addr: loop4})},
+		{"single", udp(Config{Addr: loop4, single: true})},
+		{"bare", func() ESPPort { return mustBare(b, "127.0.0.2") }},
+	} {
+		b.Run(row.name, func(b *testing.B) {
+			client, server := row.open(), row.open()
+			const count, size = 40, 1400
+			packets := make([][]byte, count)
+			for i := range packets {
+				packets[i] = espPacket(1, uint32(i), size)
+			}
+			burst := NewBurst()
+			b.ReportAllocs()
+			b.SetBytes(count * size)
+			start := cpu(b)
+			for b.Loop() {
+				if err := client.Send(netip.Addr{}, server.Local(), packets); err != nil {
+					b.Fatal(err)
+				}
+				for octets := 0; octets < count*size; {
+					if err := server.Receive(burst); err != nil {
+						b.Fatal(err)
+					}
+					for _, r := range burst.Runs {
+						octets += len(r.Data)
+					}
+				}
+			}
+			b.ReportMetric(float64(cpu(b)-start)/float64(b.N)/count, "cpu-ns/packet")
+		})
+	}
+}

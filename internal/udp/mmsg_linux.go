@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"syscall"
 	"unsafe"
@@ -18,8 +19,7 @@ import (
 // of a run (24).
 const controlSize = 88
 
-// vector is what recvmmsg and sendmmsg want of each datagram. All slices have
-// the same length.
+// vector is what recvmmsg and sendmmsg want of each datagram.
 type vector struct {
 	headers  []unix.Mmsghdr
 	iovecs   []unix.Iovec
@@ -27,8 +27,8 @@ type vector struct {
 	controls [][controlSize]byte
 }
 
-func makeVector(size int) vector {
-	v := vector{
+func (v *vector) init(size int) {
+	*v = vector{
 		headers:  make([]unix.Mmsghdr, size),
 		iovecs:   make([]unix.Iovec, size),
 		names:    make([]unix.RawSockaddrInet6, size),
@@ -41,15 +41,14 @@ func makeVector(size int) vector {
 		h.Iovlen = 1
 		h.Control = &v.controls[i][0]
 	}
-	return v
 }
 
-// init makes the vector that receives into slots of so many octets.
-func (v *vector) init(buf []byte, slot int) {
-	*v = makeVector(len(buf) / slot)
+// shape makes the vector receive into count slots of so many octets.
+func (v *vector) shape(buf []byte, size, count int) {
+	v.headers = v.headers[:count]
 	for i := range v.headers {
-		v.iovecs[i].Base = &buf[i*slot]
-		v.iovecs[i].Len = uint64(slot)
+		v.iovecs[i].Base = &buf[i*size]
+		v.iovecs[i].Len = uint64(size)
 		v.reset(i)
 	}
 }
@@ -64,8 +63,7 @@ func (v *vector) reset(i int) {
 
 // mmsg is a link that moves a batch with each system call.
 type mmsg struct {
-	s  *socket
-	rc syscall.RawConn
+	s *socket
 
 	// The state of one call of receive; the callback is made once.
 	try   func(fd uintptr) bool
@@ -76,11 +74,10 @@ type mmsg struct {
 }
 
 func newLink(s *socket, wantPlain bool) link {
-	rc, err := s.conn.SyscallConn()
-	if wantPlain || err != nil || !supported(rc) {
+	if wantPlain || !supported(s.rc) {
 		return newPlain(s)
 	}
-	l := &mmsg{s: s, rc: rc}
+	l := &mmsg{s: s}
 	l.try = l.tryReceive
 	l.out.try = l.trySend
 	return l
@@ -88,7 +85,7 @@ func newLink(s *socket, wantPlain bool) link {
 
 func (l *mmsg) receive() (*Batch, error) {
 	l.batch, l.err = nil, nil
-	if err := l.rc.Read(l.try); err != nil {
+	if err := l.s.rc.Read(l.try); err != nil {
 		return nil, err
 	}
 	return l.batch, l.err
@@ -102,7 +99,7 @@ func (l *mmsg) tryReceive(fd uintptr) bool {
 		l.err = net.ErrClosed
 		return true
 	}
-	n, errno := mmsgCall(unix.SYS_RECVMMSG, fd, b.vector.headers, len(b.vector.headers))
+	n, errno := l.s.fill(fd, &b.slots)
 	if errno != 0 {
 		l.s.owner.Recycle(b)
 		if errno == unix.EAGAIN {
@@ -112,26 +109,35 @@ func (l *mmsg) tryReceive(fd uintptr) bool {
 		return true
 	}
 	for i := range n {
-		if a, ok := l.s.arrival(&b.vector, i); ok {
-			l.s.add(b, b.slot(i)[:a.octets], a.local, a.remote)
+		if a, ok := l.s.arrival(&b.slots, i); ok {
+			for data := range slices.Chunk(a.data, a.size) {
+				l.s.add(b, data, a.local, a.remote)
+			}
 		}
 	}
 	l.batch = b
 	return true
 }
 
-// arrival is what the kernel wrote about a datagram that it has put into a
-// slot.
+// fill receives into slots and tells how many are filled.
+func (s *socket) fill(fd uintptr, into *slots) (int, syscall.Errno) {
+	into.shape(s.slotSize())
+	return mmsgCall(unix.SYS_RECVMMSG, fd, into.vector.headers, len(into.vector.headers))
+}
+
+// arrival is what the kernel has put into a slot: a datagram, or a run of
+// datagrams of one peer.
 type arrival struct {
 	local  netip.Addr
 	remote netip.AddrPort
-	octets int // in the slot
-	size   int // of each packet but the last, if it is a run; else 0
+	data   []byte
+	size   int // octets of each datagram; the last may be shorter
 }
 
-// arrival reads of slot i, and makes it ready again. It is false when the
-// datagram was longer than the slot.
-func (s *socket) arrival(v *vector, i int) (arrival, bool) {
+// arrival reads slot i, and makes it ready again. It is false when the slot
+// has nothing to be delivered.
+func (s *socket) arrival(from *slots, i int) (arrival, bool) {
+	v := &from.vector
 	h := &v.headers[i]
 	defer v.reset(i)
 	local, lost, size := parseControl(v.controls[i][:min(h.Hdr.Controllen, controlSize)])
@@ -143,10 +149,18 @@ func (s *socket) arrival(v *vector, i int) (arrival, bool) {
 		s.count.oversized.Add(1)
 		return arrival{}, false
 	}
+	data := from.slot(i)[:h.Len]
+	if len(data) == 0 {
+		s.count.malformed.Add(1)
+		return arrival{}, false
+	}
+	if size <= 0 || size > len(data) {
+		size = len(data)
+	}
 	if !local.IsValid() {
 		local = s.local.Addr()
 	}
-	return arrival{local: local, remote: parseName(&v.names[i]), octets: int(h.Len), size: size}, true
+	return arrival{local, parseName(&v.names[i]), data, size}, true
 }
 
 // parseName is the address in a socket name.

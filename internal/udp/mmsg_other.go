@@ -7,7 +7,9 @@ import "errors"
 // vector is empty where no system call takes a batch.
 type vector struct{}
 
-func (*vector) init([]byte, int) {}
+func (*vector) init(int) {}
+
+func (*vector) shape([]byte, int, int) {}
 
 func newLink(s *socket, _ bool) link { return newPlain(s) }
 

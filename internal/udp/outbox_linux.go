@@ -32,7 +32,7 @@ func (l *mmsg) queue(m Message) {
 		return
 	}
 	if o.vector.headers == nil {
-		o.vector = makeVector(l.s.owner.cfg.batch())
+		o.vector.init(l.s.owner.cfg.batch())
 	}
 	if o.n == len(o.vector.headers) || len(o.data)+size > outboxOctets {
 		l.flush()
@@ -65,7 +65,7 @@ func (l *mmsg) flush() {
 		}
 	}
 	o.sent = 0
-	if err := l.rc.Write(o.try); err != nil {
+	if err := l.s.rc.Write(o.try); err != nil {
 		l.s.owner.drop(err, o.n-o.sent) // the socket is closed
 	}
 	o.n, o.data = 0, o.data[:0]

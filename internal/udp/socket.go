@@ -19,9 +19,11 @@ type socket struct {
 	owner         *Conn
 	count         *counters
 	conn          packetConn
-	local         netip.AddrPort // as bound
+	rc            syscall.RawConn // of conn
+	local         netip.AddrPort  // as bound
 	nat, v6       bool
 	receiveBuffer int
+	runs          bool   // the kernel joins what comes (UDP_GRO)
 	lost          uint32 // of the kernel's count, already counted
 	link          link
 }
@@ -47,18 +49,16 @@ var marker [natt.Marker]byte
 
 var errNoSocket = fmt.Errorf("no socket of the family of the remote address: %w", syscall.ENETUNREACH)
 
-func newBatch(size int) *Batch {
-	b := &Batch{
-		Messages: make([]Message, 0, size),
-		buf:      make([]byte, size*MaxDatagram),
-	}
-	b.vector.init(b.buf, MaxDatagram)
-	return b
+func newBatch(size, octets int) *Batch {
+	return &Batch{Messages: make([]Message, 0, size), slots: makeSlots(size, octets)}
 }
 
-// slot is the room for datagram i.
-func (b *Batch) slot(i int) []byte {
-	return b.buf[i*MaxDatagram : (i+1)*MaxDatagram : (i+1)*MaxDatagram]
+// slotSize is the octets of a slot for what the socket receives.
+func (s *socket) slotSize() int {
+	if s.runs {
+		return runSlot
+	}
+	return MaxDatagram
 }
 
 // add puts a datagram that lies in b into its messages, or drops it.
@@ -167,6 +167,9 @@ func (s *socket) open(cfg *Config, network, local string) error {
 		return err
 	}
 	s.conn = pc.(packetConn)
+	if s.rc, err = s.conn.SyscallConn(); err != nil {
+		return err
+	}
 	if s.v6 {
 		ipv6.NewPacketConn(s.conn).SetControlMessage(ipv6.FlagDst, true)
 	} else {

@@ -71,8 +71,7 @@ func (m *Message) nat() bool { return m.Marker || m.Kind != IKE }
 type Batch struct {
 	Messages []Message
 
-	buf    []byte // a slot of MaxDatagram octets for each datagram
-	vector vector // what the system call wants of each slot
+	slots
 }
 
 // Port is what sends and receives: a Conn, or its twin in memory.
@@ -127,7 +126,8 @@ type Config struct {
 	// was achieved.
 	ReceiveBuffer, SendBuffer int
 
-	// Batch is the most datagrams in a batch: 1 to 1024, 0 means 128.
+	// Batch is the most datagrams in a batch: 1 to 1024, 0 means 128. With
+	// ESP, such as the kernel has joined count as one.
 	Batch int
 
 	// Tap sees every message that Read gives and Queue takes, or is nil. It
