@@ -48,7 +48,7 @@ func TestRFC4303_2_BareESP(t *testing.T) {
 			want = append(want, packet{netip.AddrPortFrom(to, 0), netip.AddrPortFrom(from, 0), string(packets[seq])})
 		}
 		bad := [][]byte{make([]byte, 20), {1, 2, 3, 4}, {}} // no SPI is zero; too short
-		if err := client.Send(from, netip.AddrPortFrom(to, 4500), append(bad, packets...)); err != nil {
+		if _, err := client.Send(from, netip.AddrPortFrom(to, 4500), 0, append(bad, packets...)); err != nil {
 			t.Fatalf("%s: %v", row.name, err)
 		}
 		for i, p := range got.take(t, len(want)) {
@@ -71,7 +71,7 @@ func TestBareFragmentsAreWholeOrNothing(t *testing.T) {
 	server, client := mustBare(t, "127.0.0.2"), mustBare(t, "127.0.0.1")
 	got := collect(t, server)
 	long := espPacket(5, 5, MaxDatagram+1)
-	if err := client.Send(netip.Addr{}, server.Local(), [][]byte{long, espPacket(5, 6, MaxDatagram-20)}); err != nil {
+	if _, err := client.Send(netip.Addr{}, server.Local(), 0, [][]byte{long, espPacket(5, 6, MaxDatagram-20)}); err != nil {
 		t.Fatal(err)
 	}
 	if p := got.take(t, 1)[0]; p.data != string(espPacket(5, 6, MaxDatagram-20)) {

@@ -19,6 +19,10 @@ type Run struct {
 
 	Data []byte
 	Size int // 1 or more
+
+	// Class is the traffic class of the outer headers: DSCP and ECN. 0 where
+	// the system does not tell it.
+	Class uint8
 }
 
 // Burst is the memory of one Receive; its Runs view it until the next Receive,
@@ -41,10 +45,10 @@ type ESPPort interface {
 	Receive(*Burst) error
 
 	// Send sends packets, each a whole ESP packet, to remote, in their order
-	// and never waiting; from the address local if that is set. The packets
-	// are not kept. What could not be sent is dropped and counted; the first
-	// reason is the error.
-	Send(local netip.Addr, remote netip.AddrPort, packets [][]byte) error
+	// and never waiting; from the address local if that is set, with a traffic
+	// class in the outer headers. The packets are not kept. It tells how many
+	// were sent; the rest is dropped and counted, the first reason is the error.
+	Send(local netip.Addr, remote netip.AddrPort, class uint8, packets [][]byte) (sent int, err error)
 
 	// Keepalive sends the octet 0xff that keeps a NAT mapping (RFC 3948 2.3).
 	// To bare ESP it is unknown: errors.ErrUnsupported.
@@ -105,7 +109,7 @@ func (c *Conn) strayed(b *Batch) {
 }
 
 // lent is an ESPPort that sends by an IKE socket, one packet with each system
-// call. What comes back is given to Config.ESP.
+// call and with traffic class 0. What comes back is given to Config.ESP.
 type lent struct {
 	s       *socket
 	count   counters
@@ -118,7 +122,7 @@ func (p *lent) Receive(*Burst) error {
 	return net.ErrClosed
 }
 
-func (p *lent) Send(local netip.Addr, remote netip.AddrPort, packets [][]byte) error {
+func (p *lent) Send(local netip.Addr, remote netip.AddrPort, _ uint8, packets [][]byte) (sent int, err error) {
 	var first error
 	for _, packet := range packets {
 		err := p.s.fits(remote)
@@ -133,12 +137,14 @@ func (p *lent) Send(local netip.Addr, remote netip.AddrPort, packets [][]byte) e
 			continue
 		}
 		p.count.sent(1, len(packet))
+		sent++
 	}
-	return unsentError(first)
+	return sent, unsentError(first)
 }
 
 func (p *lent) Keepalive(local netip.Addr, remote netip.AddrPort) error {
-	return p.Send(local, remote, keepalive)
+	_, err := p.Send(local, remote, 0, keepalive)
+	return err
 }
 
 func (p *lent) Local() netip.AddrPort { return p.s.local }

@@ -85,7 +85,18 @@ func newESPSocket(s *socket) *espSocket {
 	p.try = p.tryReceive
 	p.out.vector.init(outPackets)
 	p.out.try = p.trySend
+	p.tellClass()
 	return p
+}
+
+// tellClass has the kernel tell the traffic class of what comes: who takes a
+// packet out of its tunnel needs the ECN of the outer header (RFC 6040).
+func (p *espSocket) tellClass() {
+	level, option := unix.IPPROTO_IP, unix.IP_RECVTOS
+	if p.s.v6 {
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS
+	}
+	p.s.rc.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), level, option, 1) })
 }
 
 func (p *espSocket) Receive(b *Burst) error {
@@ -155,6 +166,7 @@ func (p *espSocket) add(a arrival, from, to int) {
 		Remote: a.remote,
 		Data:   a.data[from:to:to],
 		Size:   min(a.size, to-from),
+		Class:  a.class,
 	})
 }
 

@@ -27,16 +27,18 @@ type espOutbox struct {
 
 	packets [][]byte   // not sent yet
 	source  netip.Addr // where they leave from, if it must be named
+	class   uint8      // traffic class
 	nameLen uint32     // octets of the name of where they go, the first of vector
 	alone   int        // so many of packets leave one by one
-	err     error      // first reason that one was lost
+	lost    int
+	err     error // first reason for it
 	try     func(fd uintptr) bool
 }
 
-func (p *espSocket) Send(local netip.Addr, remote netip.AddrPort, packets [][]byte) error {
+func (p *espSocket) Send(local netip.Addr, remote netip.AddrPort, class uint8, packets [][]byte) (int, error) {
 	if err := p.s.fits(remote); err != nil {
 		p.count.unsent(err, len(packets))
-		return unsentError(err)
+		return 0, unsentError(err)
 	}
 	if p.bare { // a port would be taken for a protocol
 		remote = netip.AddrPortFrom(remote.Addr(), 0)
@@ -44,7 +46,7 @@ func (p *espSocket) Send(local netip.Addr, remote netip.AddrPort, packets [][]by
 	o := &p.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.packets, o.alone, o.err = packets, 0, nil
+	o.packets, o.class, o.alone, o.lost, o.err = packets, class, 0, 0, nil
 	o.source, _ = p.s.source(local)
 	o.nameLen = putName(&o.vector.names[0], remote)
 	if err := p.s.rc.Write(o.try); err != nil {
@@ -52,14 +54,15 @@ func (p *espSocket) Send(local netip.Addr, remote netip.AddrPort, packets [][]by
 	}
 	o.packets = nil // they are the caller's
 	clear(o.vector.iovecs[:min(len(packets), outPackets)])
-	return unsentError(o.err)
+	return len(packets) - o.lost, unsentError(o.err)
 }
 
 func (p *espSocket) Keepalive(local netip.Addr, remote netip.AddrPort) error {
 	if p.bare {
 		return errors.ErrUnsupported
 	}
-	return p.Send(local, remote, keepalive)
+	_, err := p.Send(local, remote, 0, keepalive)
+	return err
 }
 
 // trySend sends all it can. It is always true: nothing waits.
@@ -105,6 +108,7 @@ func (p *espSocket) unsendable(errno syscall.Errno) {
 // drop counts n packets as lost.
 func (p *espSocket) drop(err error, n int) {
 	p.count.unsent(err, n)
+	p.out.lost += n
 	if p.out.err == nil {
 		p.out.err = err
 	}
@@ -136,9 +140,9 @@ func (o *espOutbox) fill() int {
 		h.Name, h.Namelen = (*byte)(unsafe.Pointer(&v.names[0])), o.nameLen
 		h.Iov, h.Iovlen = &v.iovecs[used], uint64(count)
 		h.Control, h.Controllen = nil, 0
-		if size > 0 || o.source.IsValid() {
+		if size > 0 || o.class != 0 || o.source.IsValid() {
 			h.Control = &v.controls[n][0]
-			h.Controllen = putControl(&v.controls[n], o.source, size)
+			h.Controllen = putControl(&v.controls[n], control{local: o.source, size: size, class: o.class}, v.names[0].Family == unix.AF_INET6)
 		}
 		used += count
 		rest = rest[count:]

@@ -136,7 +136,7 @@ func checkApart(t *testing.T, cfg Config, n int) {
 			}
 			data := espPacket(rng.Uint32()|1, seq, 5+rng.IntN(1400)|8)
 			want = group[0].Shard(&Message{Kind: ESP, Data: data})
-			if err := from.Send(netip.Addr{}, remote, [][]byte{data}); err != nil {
+			if _, err := from.Send(netip.Addr{}, remote, 0, [][]byte{data}); err != nil {
 				t.Fatal(err)
 			}
 			if got := esp[want].take(t, 1)[0]; got != (packet{remote, from.Local(), string(data)}) {
@@ -149,7 +149,7 @@ func checkApart(t *testing.T, cfg Config, n int) {
 	}
 	// What comes behind the keepalives tells that they have come.
 	client := mustESP(t, 1, cfg)[0]
-	if err := client.ESP()[0].Send(netip.Addr{}, remote, [][]byte{espPacket(1, 1, 100)}); err != nil {
+	if _, err := client.ESP()[0].Send(netip.Addr{}, remote, 0, [][]byte{espPacket(1, 1, 100)}); err != nil {
 		t.Fatal(err)
 	}
 	esp[0].take(t, 1)
@@ -179,8 +179,8 @@ func TestOrderIsKeptWithinAFlow(t *testing.T) {
 				packets = append(packets, espPacket(1+rng.Uint32N(9), rng.Uint32(), size))
 				want = append(want, packet{server.Local(), client.Local(), string(packets[len(packets)-1])})
 			}
-			if err := client.Send(netip.Addr{}, server.Local(), packets); err != nil {
-				t.Fatal(err)
+			if sent, err := client.Send(netip.Addr{}, server.Local(), 0, packets); err != nil || sent != len(packets) {
+				t.Fatalf("%d of %d sent: %v", sent, len(packets), err)
 			}
 			if !slices.Equal(got.take(t, len(want)), want) {
 				t.Fatal("packets are not what was sent, in its order")
@@ -190,6 +190,38 @@ func TestOrderIsKeptWithinAFlow(t *testing.T) {
 			t.Errorf("out %+v, in %+v", out, in)
 		}
 	})
+}
+
+// RFC 6040: the ECN field of the outer header arrives, and packets that differ
+// in it are never joined.
+func TestTrafficClass(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1", "::1"} {
+		runs(t, func(t *testing.T, cfg Config) {
+			cfg.Addr = netip.MustParseAddr(addr)
+			server, client := mustESP(t, 1, cfg)[0].ESP()[0], mustESP(t, 1, cfg)[0].ESP()[0]
+			classes := []uint8{0, 1, 2, 3, 0xb8, 0xbb, 0}
+			for i, class := range classes {
+				seq := uint32(2 * i)
+				if _, err := client.Send(netip.Addr{}, server.Local(), class, [][]byte{espPacket(1, seq, 90), espPacket(1, seq+1, 90)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, b := 0, NewBurst()
+			for got < 2*len(classes) {
+				if err := server.Receive(b); err != nil {
+					t.Fatal(err)
+				}
+				for _, run := range b.Runs {
+					for packet := range slices.Chunk(run.Data, run.Size) {
+						if i := binary.BigEndian.Uint32(packet[4:]) / 2; run.Class != classes[i] {
+							t.Errorf("traffic class %02x, sent with %02x", run.Class, classes[i])
+						}
+						got++
+					}
+				}
+			}
+		})
+	}
 }
 
 func TestStrangersDoNotStopReceive(t *testing.T) {
@@ -232,7 +264,7 @@ func TestCloseEndsReceive(t *testing.T) {
 				if err := errors.Join(p.Close(), c.Close()); err != nil {
 					t.Errorf("second Close: %v", err)
 				}
-				err := p.Send(netip.Addr{}, p.Local(), [][]byte{espPacket(1, 1, 9), espPacket(1, 2, 9)})
+				_, err := p.Send(netip.Addr{}, p.Local(), 0, [][]byte{espPacket(1, 1, 9), espPacket(1, 2, 9)})
 				if s := p.Stats(); !errors.Is(err, net.ErrClosed) || s.Failed != 2 {
 					t.Errorf("Send after Close: %v, %+v", err, s)
 				}
@@ -255,14 +287,14 @@ func TestUnsteeredESPIsAstray(t *testing.T) {
 		if err := p.Keepalive(netip.Addr{}, server.ESP()[0].Local()); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.Send(netip.Addr{}, server.ESP()[0].Local(), [][]byte{data}); err != nil {
+		if _, err := p.Send(netip.Addr{}, server.ESP()[0].Local(), 0, [][]byte{data}); err != nil {
 			t.Fatal(err)
 		}
 		if got := <-came; got != (packet{server.ESP()[0].Local(), p.Local(), string(data)}) {
 			t.Errorf("%v came from %v", got, p.Local())
 		}
 	}
-	err := server.ESP()[0].Send(netip.Addr{}, netip.MustParseAddrPort("[::1]:4500"), [][]byte{{1}})
+	_, err := server.ESP()[0].Send(netip.Addr{}, netip.MustParseAddrPort("[::1]:4500"), 0, [][]byte{{1}})
 	if s := server.ESP()[0].Stats(); !errors.Is(err, syscall.ENETUNREACH) || s.Unreachable != 1 || s.Out.Datagrams != 2 {
 		t.Errorf("to the other family: %v, %+v", err, s)
 	}

@@ -49,16 +49,19 @@ func bit(b bool) int {
 }
 
 func TestControlsRoundTrip(t *testing.T) {
-	for _, want := range []string{"192.0.2.1", "2001:db8::1", "fe80::1%3"} {
-		var b [controlSize]byte
-		n := putControl(&b, netip.MustParseAddr(want), 0)
-		got, lost, _ := parseControl(b[:n])
-		if got != netip.MustParseAddr(want) || lost != 0 || n > controlSize || n%8 != 0 {
-			t.Errorf("%s: came back as %v, %d lost, in %d octets", want, got, lost, n)
-		}
-		for cut := range n {
-			if got, _, _ := parseControl(b[:cut]); got.IsValid() && cut < n-7 {
-				t.Errorf("%s: %d of %d octets were enough", want, cut, n)
+	for _, text := range []string{"192.0.2.1", "2001:db8::1", "fe80::1%3"} {
+		for _, class := range []uint8{0, 0xb9} {
+			var b [controlSize]byte
+			addr := netip.MustParseAddr(text)
+			want := control{local: addr, class: class}
+			n := putControl(&b, want, addr.Is6())
+			if got := parseControl(b[:n]); got != want || n > controlSize || n%8 != 0 {
+				t.Errorf("%+v: came back as %+v, in %d octets", want, got, n)
+			}
+			for cut := range n {
+				if got := parseControl(b[:cut]); got == want && cut < n-7 {
+					t.Errorf("%+v: %d of %d octets were enough", want, cut, n)
+				}
 			}
 		}
 	}
@@ -66,10 +69,10 @@ func TestControlsRoundTrip(t *testing.T) {
 
 func FuzzParseControl(f *testing.F) {
 	var b [controlSize]byte
-	f.Add(b[:putControl(&b, netip.MustParseAddr("192.0.2.1"), 0)])
-	f.Add(b[:putControl(&b, netip.MustParseAddr("fe80::1%3"), 1400)])
+	f.Add(b[:putControl(&b, control{local: netip.MustParseAddr("192.0.2.1")}, false)])
+	f.Add(b[:putControl(&b, control{local: netip.MustParseAddr("fe80::1%3"), size: 1400, class: 0xb9}, true)])
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if addr, _, _ := parseControl(b); addr.IsValid() && len(b) < controlHeader+pktinfo4 {
+		if addr := parseControl(b).local; addr.IsValid() && len(b) < controlHeader+pktinfo4 {
 			t.Errorf("%v from %x", addr, b)
 		}
 	})
@@ -195,7 +198,7 @@ func BenchmarkESP(b *testing.B) {
 			b.SetBytes(count * size)
 			start := cpu(b)
 			for b.Loop() {
-				if err := client.Send(netip.Addr{}, server.Local(), packets); err != nil {
+				if _, err := client.Send(netip.Addr{}, server.Local(), 0, packets); err != nil {
 					b.Fatal(err)
 				}
 				for octets := 0; octets < count*size; {

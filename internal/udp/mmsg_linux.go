@@ -15,9 +15,9 @@ import (
 )
 
 // controlSize holds the control messages of one datagram: its addresses (40
-// octets with IPv6), the count of lost ones (24), and the size of the packets
-// of a run (24).
-const controlSize = 88
+// octets with IPv6), the count of lost ones (24), the size of the packets of a
+// run (24) and the traffic class (24).
+const controlSize = 112
 
 // vector is what recvmmsg and sendmmsg want of each datagram.
 type vector struct {
@@ -131,7 +131,8 @@ type arrival struct {
 	local  netip.Addr
 	remote netip.AddrPort
 	data   []byte
-	size   int // octets of each datagram; the last may be shorter
+	size   int   // octets of each datagram; the last may be shorter
+	class  uint8 // traffic class, if the socket asks for it
 }
 
 // arrival reads slot i, and makes it ready again. It is false when the slot
@@ -140,10 +141,10 @@ func (s *socket) arrival(from *slots, i int) (arrival, bool) {
 	v := &from.vector
 	h := &v.headers[i]
 	defer v.reset(i)
-	local, lost, size := parseControl(v.controls[i][:min(h.Hdr.Controllen, controlSize)])
-	if lost != s.lost && lost != 0 {
-		s.count.overflow.Add(uint64(lost - s.lost))
-		s.lost = lost
+	c := parseControl(v.controls[i][:min(h.Hdr.Controllen, controlSize)])
+	if c.lost != s.lost && c.lost != 0 {
+		s.count.overflow.Add(uint64(c.lost - s.lost))
+		s.lost = c.lost
 	}
 	if h.Hdr.Flags&unix.MSG_TRUNC != 0 {
 		s.count.oversized.Add(1)
@@ -154,13 +155,13 @@ func (s *socket) arrival(from *slots, i int) (arrival, bool) {
 		s.count.malformed.Add(1)
 		return arrival{}, false
 	}
-	if size <= 0 || size > len(data) {
-		size = len(data)
+	if c.size <= 0 || c.size > len(data) {
+		c.size = len(data)
 	}
-	if !local.IsValid() {
-		local = s.local.Addr()
+	if !c.local.IsValid() {
+		c.local = s.local.Addr()
 	}
-	return arrival{local, parseName(&v.names[i]), data, size}, true
+	return arrival{c.local, parseName(&v.names[i]), data, c.size, c.class}, true
 }
 
 // parseName is the address in a socket name.
@@ -213,12 +214,19 @@ const (
 	pktinfo4      = 12 // interface 4, local address 4, destination 4
 	pktinfo6      = 20 // destination 16, interface 4
 	segmentSize   = 2  // octets, on sending; 4 on receiving
+	classSize     = 4  // octets of a traffic class; 1 on receiving by IPv4
 )
 
-// parseControl is the address that a datagram came to, the kernel's count of
-// those lost before it, and the size of its packets if it is a run of several
-// (UDP_GRO).
-func parseControl(b []byte) (local netip.Addr, lost uint32, size int) {
+// control is what control messages tell of a datagram.
+type control struct {
+	local netip.Addr // where it came to, or leaves from; may be invalid
+	lost  uint32     // the kernel's count of those lost before it
+	size  int        // of its packets if it is a run of several (UDP_GRO, UDP_SEGMENT), else 0
+	class uint8      // traffic class: DSCP and ECN
+}
+
+// parseControl reads what was received with a datagram.
+func parseControl(b []byte) (c control) {
 	for len(b) >= controlHeader {
 		length := binary.NativeEndian.Uint64(b)
 		if length < controlHeader || length > uint64(len(b)) {
@@ -227,26 +235,29 @@ func parseControl(b []byte) (local netip.Addr, lost uint32, size int) {
 		level, kind, data := binary.NativeEndian.Uint32(b[8:]), binary.NativeEndian.Uint32(b[12:]), b[controlHeader:length]
 		switch {
 		case level == unix.IPPROTO_IP && kind == unix.IP_PKTINFO && len(data) >= pktinfo4:
-			local = netip.AddrFrom4([4]byte(data[4:]))
+			c.local = netip.AddrFrom4([4]byte(data[4:]))
 		case level == unix.IPPROTO_IPV6 && kind == unix.IPV6_PKTINFO && len(data) >= pktinfo6:
-			local = netip.AddrFrom16([16]byte(data)).Unmap()
-			if n := binary.NativeEndian.Uint32(data[16:]); n != 0 && local.IsLinkLocalUnicast() {
-				local = local.WithZone(strconv.FormatUint(uint64(n), 10))
+			c.local = netip.AddrFrom16([16]byte(data)).Unmap()
+			if n := binary.NativeEndian.Uint32(data[16:]); n != 0 && c.local.IsLinkLocalUnicast() {
+				c.local = c.local.WithZone(strconv.FormatUint(uint64(n), 10))
 			}
 		case level == unix.SOL_SOCKET && kind == unix.SO_RXQ_OVFL && len(data) >= 4:
-			lost = binary.NativeEndian.Uint32(data)
+			c.lost = binary.NativeEndian.Uint32(data)
 		case level == unix.SOL_UDP && kind == unix.UDP_GRO && len(data) >= 4:
-			size = int(binary.NativeEndian.Uint32(data))
+			c.size = int(binary.NativeEndian.Uint32(data))
+		case level == unix.IPPROTO_IP && kind == unix.IP_TOS && len(data) >= 1:
+			c.class = data[0]
+		case level == unix.IPPROTO_IPV6 && kind == unix.IPV6_TCLASS && len(data) >= classSize:
+			c.class = uint8(binary.NativeEndian.Uint32(data))
 		}
 		b = b[min((length+7)&^7, uint64(len(b))):]
 	}
-	return local, lost, size
+	return c
 }
 
-// putControl writes the address that a datagram leaves from, if it is valid,
-// and the size of the packets of a run, if it is not 0 (UDP_SEGMENT). It tells
-// the length.
-func putControl(b *[controlSize]byte, from netip.Addr, size int) uint64 {
+// putControl writes what is set of c, for a datagram that goes to a peer of
+// IPv6 or not, and tells the length.
+func putControl(b *[controlSize]byte, c control, v6 bool) uint64 {
 	clear(b[:])
 	at := 0
 	put := func(level, kind uint32, octets int) (data []byte) {
@@ -258,17 +269,24 @@ func putControl(b *[controlSize]byte, from netip.Addr, size int) uint64 {
 		return data
 	}
 	switch {
-	case from.Is4():
-		a4 := from.As4()
+	case c.local.Is4():
+		a4 := c.local.As4()
 		copy(put(unix.IPPROTO_IP, unix.IP_PKTINFO, pktinfo4)[4:], a4[:])
-	case from.IsValid():
-		a16 := from.As16()
+	case c.local.IsValid():
+		a16 := c.local.As16()
 		data := put(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, pktinfo6)
 		copy(data, a16[:])
-		binary.NativeEndian.PutUint32(data[16:], zone(from))
+		binary.NativeEndian.PutUint32(data[16:], zone(c.local))
 	}
-	if size > 0 {
-		binary.NativeEndian.PutUint16(put(unix.SOL_UDP, unix.UDP_SEGMENT, segmentSize), uint16(size))
+	if c.size > 0 {
+		binary.NativeEndian.PutUint16(put(unix.SOL_UDP, unix.UDP_SEGMENT, segmentSize), uint16(c.size))
+	}
+	switch {
+	case c.class == 0:
+	case v6:
+		binary.NativeEndian.PutUint32(put(unix.IPPROTO_IPV6, unix.IPV6_TCLASS, classSize), uint32(c.class))
+	default:
+		binary.NativeEndian.PutUint32(put(unix.IPPROTO_IP, unix.IP_TOS, classSize), uint32(c.class))
 	}
 	return uint64(at)
 }

@@ -47,7 +47,7 @@ func (l *mmsg) queue(m Message) {
 	h.Control, h.Controllen = nil, 0
 	if src, ok := l.s.source(m.Local.Addr()); ok {
 		h.Control = &o.vector.controls[o.n][0]
-		h.Controllen = putControl(&o.vector.controls[o.n], src, 0)
+		h.Controllen = putControl(&o.vector.controls[o.n], control{local: src}, l.s.v6)
 	}
 	o.n++
 }

@@ -90,9 +90,12 @@ func (p *espPort) Receive(b *udp.Burst) error {
 	}
 }
 
-// Send sends copies of the packets.
-func (p *espPort) Send(local netip.Addr, remote netip.AddrPort, packets [][]byte) error {
-	return p.send(udp.ESP, local, remote, packets)
+// Send sends copies of the packets. The network knows no traffic classes.
+func (p *espPort) Send(local netip.Addr, remote netip.AddrPort, _ uint8, packets [][]byte) (int, error) {
+	if err := p.send(udp.ESP, local, remote, packets); err != nil {
+		return 0, err
+	}
+	return len(packets), nil
 }
 
 // Keepalive sends the octet 0xff.
