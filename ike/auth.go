@@ -43,7 +43,7 @@ func (e *Endpoint) requestIn(sa *SA, p Packet, h wire.Header) {
 			}
 			sa.repeated = e.now
 		}
-		e.repeatResponse(sa, p)
+		e.sendBy(sa, Packet{Local: p.Local, Remote: p.Remote, Marker: p.Marker}, sa.resp)
 		return
 	default:
 		e.drop(DropMessageID)
@@ -64,20 +64,16 @@ func (e *Endpoint) requestIn(sa *SA, p Packet, h wire.Header) {
 	if auth {
 		// RFC 7296 2.23: answer where the request came from, as it came.
 		sa.local, sa.remote, sa.marker = pack(p.Local), pack(p.Remote), p.Marker //rfc:5723-4.3.2-8 5723-5-5
+		e.asker = Packet{Local: p.Local, Remote: p.Remote, Marker: p.Marker}
 		e.authRequest(sa, first, plain)
 		return
 	}
+	e.asker = Packet{Local: p.Local, Remote: p.Remote, Marker: p.Marker}
 	e.hear(sa)
-	e.follow(sa, p)
+	if !sa.mobike { // RFC 4555 3.8
+		e.follow(sa, p)
+	}
 	e.request37(sa, h, first, plain)
-}
-
-// repeatResponse sends the cached response again, to where the copy came from.
-func (e *Endpoint) repeatResponse(sa *SA, p Packet) {
-	local, remote, marker := sa.local, sa.remote, sa.marker
-	sa.local, sa.remote, sa.marker = pack(p.Local), pack(p.Remote), p.Marker
-	e.sendSA(sa, sa.resp)
-	sa.local, sa.remote, sa.marker = local, remote, marker
 }
 
 // authRequest takes the IKE_AUTH request of a half-open SA.
@@ -89,6 +85,10 @@ func (e *Endpoint) authRequest(sa *SA, first wire.PayloadType, plain []byte) {
 	}
 	if err := e.msg.sort(r, first, plain); err != nil {
 		e.refuseAuth(sa, syntaxError(err))
+		return
+	}
+	if e.altered() {
+		e.refuseAuth(sa, &LocalError{wire.NotifyUnexpectedNATDetected, "the peer allows no NAT, and there is one"})
 		return
 	}
 	if hf.resume {
@@ -290,6 +290,7 @@ func (e *Endpoint) acceptAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 	child, refusal := e.acceptChild(sa, ni, nr)
 	asked := m.has(wire.NotifyTicketRequest)
 	e.takeTokens(sa)
+	e.learnMobike(sa)
 
 	w := e.compose(sa, wire.ExchangeIKEAuth, true, 1)
 	w.ID(wire.PayloadIDr, sa.conn.Local.ID)
@@ -304,6 +305,7 @@ func (e *Endpoint) acceptAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 	} else {
 		e.addChild(w, child)
 	}
+	e.addMobike(w, sa)
 	if asked { //rfc:5723-4.2-3
 		e.addTicket(w, sa)
 	}

@@ -47,6 +47,7 @@ func (e *Endpoint) composeAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 	w.Auth(auth)
 	e.addToken(w, sa) //rfc:6290-4.2-1 6290-4.2-3 6290-4.3-4
 	e.offerChild(w, sa)
+	e.addMobike(w, sa)
 	if sa.conn.Tickets {
 		w.Notify(wire.Notify{Type: wire.NotifyTicketRequest}) //rfc:5723-4.1-1 5723-4.1-6 5723-4.2-2 5723-7-1
 		sa.askedAt = e.now
@@ -167,6 +168,7 @@ func (e *Endpoint) connected(sa *SA) {
 	e.takeLifetime(sa) // no resume moves a deadline: the gateway says what is left
 	child, refusal := e.checkChild(sa, sa.half.ni, sa.half.nr)
 	e.takeTokens(sa)
+	e.learnMobike(sa)
 	fresh := sa.resumed
 	sa.cold = nil
 	sa.sent.Close()

@@ -136,7 +136,7 @@ func (e *Endpoint) install(sa *SA, o offer) {
 		Connection: sa.conn.Name, SPIIn: o.in, SPIOut: o.out, Suite: o.suite,
 		EncrOut: first[:o.encr], IntegOut: first[o.encr:], EncrIn: second[:o.encr], IntegIn: second[o.encr:],
 		LocalTS: o.local, RemoteTS: o.remote, Local: sa.local.addrPort(), Remote: sa.remote.addrPort(),
-		Encap: sa.marker, Behind: sa.natted, Resumed: sa.resumed,
+		Encap: e.encap(sa), Behind: sa.natted, Resumed: sa.resumed,
 	})
 	e.put(Output{Kind: OutputInstall, SA: sa.handle(), Child: &e.childs[len(e.childs)-1]})
 	if e.cfg.RollCall != RollCallOff {
@@ -169,7 +169,7 @@ func (e *Endpoint) moveChild(sa *SA) {
 	}
 	e.childs = append(e.childs, Child{
 		Connection: sa.conn.Name, SPIIn: sa.child.in, SPIOut: sa.child.out,
-		Local: sa.local.addrPort(), Remote: sa.remote.addrPort(), Encap: sa.marker, Behind: sa.natted,
+		Local: sa.local.addrPort(), Remote: sa.remote.addrPort(), Encap: e.encap(sa), Behind: sa.natted,
 	})
 	e.put(Output{Kind: OutputMove, SA: sa.handle(), Child: &e.childs[len(e.childs)-1]})
 }

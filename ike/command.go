@@ -28,6 +28,7 @@ const (
 	CommandSuspended                             // For: the host slept so long
 	CommandHint                                  // the link changed: check liveness (rule A7)
 	CommandForget                                // drop every SA without a word
+	CommandMoved                                 // initiator: Local is the address that we reach the gateway of Conn from now; nil: of all
 )
 
 // Command is an order of the Endpoint's owner. Only the fields that its Kind
@@ -36,7 +37,7 @@ type Command struct {
 	Kind          CommandKind
 	SA            Handle
 	Conn          *Connection
-	Local, Remote netip.AddrPort // CommandConnect: IKE ports, no marker
+	Local, Remote netip.AddrPort // CommandConnect, CommandMoved: IKE ports, no marker
 	Ticket        []byte         // CommandConnect: from the jar, may be empty
 	Session       []byte         // CommandConnect: its encoded ticket.Session
 	Ring          []ticket.Key
@@ -96,8 +97,16 @@ func (e *Endpoint) Command(now time.Time, c Command) {
 		if sa := e.sa(c.SA); sa != nil {
 			e.deleteSA(sa)
 		}
-	case CommandHint, CommandSuspended:
+	case CommandHint:
 		e.hintAll()
+	case CommandSuspended:
+		e.wakeUp(int64(c.For))
+	case CommandMoved:
+		for _, t := range e.tunnels {
+			if c.Conn == nil || t.conn == c.Conn {
+				e.movedTo(t, c.Local)
+			}
+		}
 	case CommandInitialContact:
 		e.initialContact(nil, c.Identity)
 	case CommandForget:

@@ -29,9 +29,10 @@ type Config struct {
 	Tokens     bool            // make and show QCD tokens (rule A9)
 	RollCall   RollCall
 
-	IKEPort, NATPort uint16 // our own ports, as peers see them without a NAT
-	ForceEncap       bool   // our NAT_DETECTION_SOURCE_IP never matches (rule G4)
-	CertReq          []byte // SHA-1 of our trust anchors' keys, concatenated (RFC 7296 3.7)
+	Addresses        []netip.Addr // gateway: all of its own, for MOBIKE clients (RFC 4555 3.4); at most eight
+	IKEPort, NATPort uint16       // our own ports, as peers see them without a NAT
+	ForceEncap       bool         // our NAT_DETECTION_SOURCE_IP never matches (rule G4)
+	CertReq          []byte       // SHA-1 of our trust anchors' keys, concatenated (RFC 7296 3.7)
 
 	Limits Limits
 	Timers Timers
@@ -161,8 +162,11 @@ type Connection struct {
 	Reauth    time.Duration // responder: AUTH_LIFETIME; 0: none (RFC 4478)
 	Lifetime  time.Duration // of the IKE SA; bounds the ticket (RFC 5723 6.2)
 	Tickets   bool          // ask for (initiator) or grant (responder) tickets
+	MOBIKE    bool          // the client may change its address (RFC 4555)
 	Libreswan bool          // the short AUTH form and no COOKIE on resume (rules E2, F1)
 	Grant     ticket.Limits
+
+	Routability Routability // responder: when traffic follows a client's update (RFC 4555 3.7)
 
 	// Recheck judges again what time can rot in a certificate: its dates, its
 	// revocation, the trust anchor (rule E8). Nil where there is none.

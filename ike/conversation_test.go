@@ -3,6 +3,7 @@ package ike
 import (
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -19,7 +20,7 @@ var update = flag.Bool("update", false, "write the conversations in testdata ane
 // above "---" a script, one word of stage after the other, below it what came of
 // it. Times are since the beginning; what is inside SK is shown, names only.
 //
-//	tokens off | roll call off | cookies always | fragment 400 | login 10m     before the first word
+//	tokens off | roll call off | cookies always | fragment 400 | login 10m | mobike     before the first word
 //	connect              the client connects, with the ticket of its jar
 //	advance 30s          time passes
 //	crash gw             kill -9 and a start; the roll call goes on from its table
@@ -29,6 +30,8 @@ var update = flag.Bool("update", false, "write the conversations in testdata ane
 //	close | delete gw    DELETE by the client, by the gateway
 //	drop 1 gw IKE_AUTH   the gateway's next message of that exchange is lost
 //	cut | heal           nothing gets through, all does
+//	move 203.0.113.9     the client has that address now
+//	sleep 1h             the client slept so long
 //	forge nack | token | hint    somebody answers the client in clear
 func TestConversations(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.txt")
@@ -91,6 +94,10 @@ func (s *stage) setting(line string, gw, cl *Config) bool {
 		gw.RollCall, cl.RollCall = RollCallOff, RollCallOff
 	case line == "cookies always":
 		gw.Limits.CookieAt, gw.Limits.HalfResumes = 0, 0
+	case line == "mobike":
+		for _, c := range append(gw.Connections, cl.Connections...) {
+			c.MOBIKE = true
+		}
 	case len(f) == 2 && f[0] == "login":
 		for _, c := range gw.Connections {
 			c.Reauth, _ = time.ParseDuration(f[1])
@@ -156,6 +163,15 @@ func (s *stage) word(line string, f []string) {
 		s.drop[f[2]+" "+f[3]], _ = strconv.Atoi(f[1])
 	case line == "cut", line == "heal":
 		s.cut = line == "cut"
+	case f[0] == "move" && len(f) == 2:
+		w.moveClient(netip.AddrPortFrom(netip.MustParseAddr(f[1]), 500))
+	case f[0] == "sleep" && len(f) == 2:
+		d, err := time.ParseDuration(f[1])
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.cl.e.Command(w.now, Command{Kind: CommandSuspended, For: d})
+		w.drain(w.cl)
 	case f[0] == "forge" && len(f) == 2:
 		s.forge(f[1])
 	default:
@@ -242,7 +258,7 @@ func (s *stage) clock(at time.Time) string {
 var eventNames = map[EventKind]string{
 	EventEstablished: "established", EventConfirmed: "confirmed", EventDown: "down", EventDetected: "detected", EventResuming: "resuming",
 	EventFallback: "fallback", EventFailed: "failed", EventChildFailed: "child failed", EventTicket: "ticket", EventRefused: "refused",
-	EventCounterFull: "counter full", EventReauth: "reauth", EventOutlived: "outlived",
+	EventCounterFull: "counter full", EventReauth: "reauth", EventMoved: "moved", EventOutlived: "outlived",
 }
 
 // events writes what happened since the last time.

@@ -82,6 +82,7 @@ type Endpoint struct {
 	msg       message
 	w         wire.Writer
 	composed  []byte // what compose builds in
+	asker     Packet // where the request at hand came from; no data
 	lastPiece uint16 // number of the fragment at hand, 1 for a whole message, 0 when it did not verify
 	scratch   scratch
 	session   ticket.Session
@@ -144,7 +145,7 @@ func (e *Endpoint) at(now time.Time) {
 	e.wall = max(now.Unix(), e.cfg.Clock.Unix())
 	e.outs, e.drained = e.outs[:0], 0
 	e.events, e.records, e.childs = e.events[:0], e.records[:0], e.childs[:0]
-	e.arena = e.arena[:0]
+	e.arena, e.asker = e.arena[:0], Packet{}
 }
 
 // Packet takes one IKE datagram. p.Data is borrowed for the call, and is

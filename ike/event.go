@@ -124,6 +124,7 @@ const (
 	EventKeys                                // Config.KeyLog: keys of a new SA
 	EventCounterFull                         // SPI counter used up: make a new epoch durable, then CommandEpoch
 	EventReauth                              // client: a full handshake begins before the authentication ends (RFC 4478)
+	EventMoved                               // MOBIKE: traffic goes to and from another address now; Remote is the peer's
 	EventOutlived                            // the authentication or the lifetime of an SA is over: it is deleted
 )
 

@@ -23,6 +23,8 @@ const (
 	requestTicket              // TICKET_REQUEST (RFC 5723 4.1)
 	requestToken               // a new QCD_TOKEN for the peer (RFC 6290 4.4)
 	requestRelease             // DELETE of the Child SA
+	requestMove                // UPDATE_SA_ADDRESSES (RFC 4555 3.5)
+	requestRoute               // return routability of the client's address (RFC 4555 3.7)
 )
 
 // paddedLiveness is the size to which an AEAD liveness request is padded, so
@@ -66,7 +68,9 @@ func (e *Endpoint) request(sa *SA, kind requestKind) {
 	case requestToken:
 		e.addToken(w, sa)
 	}
-	c.open = exchange{kind: kind, id: id, msgs: append([]byte(nil), e.protect(sa, atLeast)...), at: e.now + int64(e.backoff(kind).Delay(0, e.random()))}
+	cookie := e.addPath(w, sa, kind)
+	c.open = exchange{kind: kind, id: id, msgs: append([]byte(nil), e.protect(sa, atLeast)...), began: e.now, cookie: cookie, hasty: kind == requestMove}
+	c.open.at = e.now + int64(e.backoff(kind).Delay(0, e.random()))
 	e.sendSA(sa, c.open.msgs)
 	e.schedule(sa)
 }
@@ -92,12 +96,15 @@ func (e *Endpoint) response(sa *SA, p Packet, h wire.Header) {
 		return
 	}
 	e.hear(sa)
-	kind := c.open.kind
+	answered := c.open
+	kind := answered.kind
 	c.open = exchange{}
 	sa.sent.Close()
 	err := e.msg.sort(informational, first, plain)
 	if err != nil {
 		e.drop(DropMalformed) // answered it is all the same
+	} else if sa.state == stateEstablished && e.pathAnswered(sa, &answered) {
+		return
 	}
 	switch {
 	case kind == requestDelete:
@@ -171,12 +178,17 @@ func (e *Endpoint) informed(sa *SA, h wire.Header) {
 	if e.takeLifetime(sa) {
 		e.planEnd(sa)
 	}
+	refusal, moved := e.relocate(sa)
 	w := e.compose(sa, wire.ExchangeInformational, true, h.MessageID)
+	e.addMobility(w, sa, refusal)
 	e.releaseChildren(w, sa)
 	if m.has(wire.NotifyTicketRequest) {
 		e.addTicket(w, sa)
 	}
 	e.respond(sa, e.protect(sa, 0)) //rfc:5723-4.1-11
+	if moved {
+		e.move(sa)
+	}
 }
 
 // deleted ends sa when the request deletes the IKE SA (RFC 7296 1.4.1): the
@@ -195,7 +207,7 @@ func (e *Endpoint) deleted(sa *SA, h wire.Header) bool {
 		if sa.tun != nil {
 			e.forgetTicket(sa.tun) //rfc:5723-6.2-1
 		}
-		e.sendSA(sa, msg)
+		e.sendBack(sa, msg)
 		e.ended(sa, "deleted by the peer", false)
 		return true
 	}
@@ -237,7 +249,7 @@ func (e *Endpoint) respond(sa *SA, msgs []byte) {
 	sa.respSum = sa.reqSum
 	sa.recv.Done()
 	sa.cacheAt = e.now + int64(e.cfg.Timers.CacheLife)
-	e.sendSA(sa, msgs)
+	e.sendBack(sa, msgs)
 	e.thaw(sa)
 	e.schedule(sa)
 }

@@ -172,7 +172,7 @@ func (e *Endpoint) initAccepted(sa *SA, p Packet, h wire.Header) {
 	sa.resp = append([]byte(nil), p.Data...) // AUTH covers it
 	hf.nacked, hf.nackAt = false, 0
 	sa.cold = nil
-	if sa.behind || e.cfg.ForceEncap {
+	if e.floats(sa) {
 		e.float(sa)
 	}
 	e.ask(sa, Question{Kind: AskAgree, Pair: hf.pair, Group: hf.group, Public: append([]byte(nil), ke.Data...)})

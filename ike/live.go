@@ -80,7 +80,7 @@ func (e *Endpoint) retransmit(sa *SA) bool {
 	x := &sa.cold.open
 	b := e.backoff(x.kind)
 	x.try++
-	if x.try >= e.tries(sa, b.Tries) {
+	if x.try >= e.tries(sa, b.Tries) && !(sa.mobike && !sa.Client && e.now-x.began < patience) {
 		e.unanswered(sa)
 		return false
 	}
@@ -99,6 +99,8 @@ func (e *Endpoint) retransmit(sa *SA) bool {
 func (e *Endpoint) tries(sa *SA, most int) int {
 	h := sa.half
 	switch {
+	case sa.cold.open.hasty:
+		return min(most, hastyTries)
 	case h == nil || sa.cold.open.kind != requestFirst:
 		return most
 	case h.resume && (h.anew || sa.conn.Libreswan):
@@ -115,6 +117,7 @@ func (e *Endpoint) unanswered(sa *SA) {
 	switch {
 	case sa.half != nil:
 		e.failed(sa, errTimeout)
+	case sa.state == stateEstablished && e.nextPath(sa):
 	case sa.state == stateDeleting:
 		e.ended(sa, "deleted by us, unanswered", true)
 	default:
@@ -169,11 +172,39 @@ func (e *Endpoint) hintAll() {
 			e.hint(sa)
 		}
 	}
+	e.hurry()
+}
+
+// hurry begins the attempts that wait.
+func (e *Endpoint) hurry() {
 	for _, t := range e.tunnels {
 		if t.at != 0 {
 			e.later(t, e.now)
 		}
 	}
+}
+
+// wakeUp goes on after a sleep of d, which our clock has not seen: what ends by
+// the wall clock ends so much sooner (rule D11).
+func (e *Endpoint) wakeUp(d int64) {
+	for i := range e.slots {
+		sa := e.slots[i].sa
+		if sa == nil {
+			continue
+		}
+		for _, at := range [...]*int64{&sa.renewAt, &sa.endAt} {
+			if *at != 0 {
+				*at = max(*at-d, 1)
+			}
+		}
+		e.schedule(sa)
+		if sa.tun != nil && sa.state == stateEstablished {
+			e.woke(sa)
+		} else {
+			e.hint(sa)
+		}
+	}
+	e.hurry()
 }
 
 // establish ends the half-open life of sa.

@@ -52,7 +52,20 @@ func (e *Endpoint) send(sa *SA, p Packet) {
 
 // sendSA sends messages that lie back to back, to where sa's peer is.
 func (e *Endpoint) sendSA(sa *SA, msgs []byte) {
-	p := Packet{Local: sa.local.addrPort(), Remote: sa.remote.addrPort(), Marker: sa.marker}
+	e.sendBy(sa, Packet{Local: sa.local.addrPort(), Remote: sa.remote.addrPort(), Marker: sa.marker}, msgs)
+}
+
+// sendBack sends a response to where its request came from (RFC 7296 2.11).
+func (e *Endpoint) sendBack(sa *SA, msgs []byte) {
+	if e.asker.Remote.IsValid() {
+		e.sendBy(sa, e.asker, msgs)
+	} else { // it was made of an answer: the SA has the path of its request
+		e.sendSA(sa, msgs)
+	}
+}
+
+// sendBy sends messages that lie back to back on the path of p.
+func (e *Endpoint) sendBy(sa *SA, p Packet, msgs []byte) {
 	for len(msgs) > 0 {
 		h, err := wire.ParseHeader(msgs)
 		if err != nil || int(h.Length) > len(msgs) {

@@ -127,7 +127,7 @@ func (e *Endpoint) resumeCandidate(sa *SA, p Packet, h wire.Header, nr []byte) {
 	c.keys = sa.keys
 	c.want = [2]mac{hf.authR, hf.shortR}
 	e.keyLog(sa)
-	if sa.behind || e.cfg.ForceEncap { //rfc:5723-4.3.2-13
+	if e.floats(sa) { //rfc:5723-4.3.2-13
 		e.float(sa)
 	}
 	own := hf.authI

@@ -63,6 +63,7 @@ type SA struct {
 	rollCall bool // the peer announced the roll call
 	behind   bool // a NAT is on the path
 	natted   bool // we are behind one
+	mobike   bool // both sides move (RFC 4555)
 	confirm  bool // resumed and not yet confirmed (rule D7)
 	form     uint8
 	method   [2]uint8 // authentication methods of the initiator and the responder
@@ -186,6 +187,10 @@ type exchange struct {
 	msgs []byte // back to back
 	try  int
 	at   int64 // next retransmission
+
+	began  int64
+	hasty  bool             // the path is in doubt: three transmissions, no more
+	cookie [cookie2Len]byte // COOKIE2 (RFC 4555 3.7)
 }
 
 func (sa *SA) handle() Handle { return Handle(uint64(sa.use)<<32 | uint64(sa.slot+1)) }

@@ -59,7 +59,7 @@ func (w *world) see(from *node, p Packet) sight {
 // Endpoints notice nothing of it.
 func (w *world) inside(h wire.Header, data []byte) (wire.PayloadType, []byte) {
 	var eye Endpoint
-	for _, n := range []*node{w.gw, w.cl} {
+	for _, n := range w.nodes() {
 		for _, s := range n.e.slots {
 			if s.sa == nil || s.sa.spi != h.SPIs() {
 				continue

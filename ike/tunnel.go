@@ -27,6 +27,10 @@ type tunnel struct {
 	full    bool // the next attempt is a full handshake
 	at      int64
 	by      By
+
+	paths []netip.Addr // the gateway's addresses, of an SA with MOBIKE
+	tried int          // how many of them were tried since one answered
+	seen  []byte       // NAT_DETECTION_DESTINATION_IP: where the gateway saw us last
 }
 
 // maxSilent resumes without an answer to IKE_AUTH: a full handshake (rule E6).

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +52,7 @@ type world struct {
 	now     time.Time
 	rand    *stream
 	gw, cl  *node
+	more    []*node // other gateways
 	flight  []Packet
 	lose    func(from *node, p Packet) bool // true: the packet is lost
 	tamper  func(from *node, p *Packet)
@@ -63,6 +65,8 @@ type node struct {
 	e       *Endpoint
 	cfg     Config
 	addr    netip.AddrPort
+	also    []netip.Addr // of a gateway
+	moves   []Child
 	conn    *Connection
 	events  []Event
 	records []Record
@@ -182,6 +186,8 @@ func (w *world) drain(n *node) {
 			c := *o.Child
 			c.EncrIn, c.EncrOut = append([]byte(nil), c.EncrIn...), append([]byte(nil), c.EncrOut...)
 			n.kids = append(n.kids, c)
+		case OutputMove:
+			n.moves = append(n.moves, *o.Child)
 		case OutputRemove:
 			n.removed = append(n.removed, *o.Child)
 		case OutputRecord:
@@ -217,7 +223,7 @@ func (w *world) sent(n *node, p Packet) {
 	p.Data = append([]byte(nil), p.Data...)
 	w.packets++
 	h, _ := wire.ParseHeader(p.Data)
-	arrow := map[bool]string{true: "<-", false: "->"}[n == w.gw]
+	arrow := map[bool]string{true: "->", false: "<-"}[n == w.cl]
 	line := arrow + " " + string(wire.AppendLadder(nil, h, p.Data[wire.HeaderLen:], nil))
 	if w.lose != nil && w.lose(n, p) {
 		w.ladder = append(w.ladder, line+" lost")
@@ -278,18 +284,27 @@ func (w *world) deliver() {
 		}
 		p := w.flight[0]
 		w.flight = w.flight[1:]
-		to := w.cl
-		if p.Remote.Addr() == w.gw.addr.Addr() {
-			to = w.gw
-		}
+		to := w.at(p.Remote.Addr())
 		to.e.Packet(w.now, Packet{Local: p.Remote, Remote: p.Local, Marker: p.Marker, Data: p.Data})
 		w.drain(to)
 		w.advanceNodes()
 	}
 }
 
+func (w *world) nodes() []*node { return append([]*node{w.gw, w.cl}, w.more...) }
+
+// at is whoever has that address. The client has all that are no gateway's.
+func (w *world) at(a netip.Addr) *node {
+	for _, n := range w.nodes() {
+		if n != w.cl && (a == n.addr.Addr() || slices.Contains(n.also, a)) {
+			return n
+		}
+	}
+	return w.cl
+}
+
 func (w *world) advanceNodes() {
-	for _, n := range []*node{w.gw, w.cl} {
+	for _, n := range w.nodes() {
 		for i := 0; i < 10000; i++ {
 			d, ok := n.e.Deadline()
 			if !ok || d.After(w.now) {
@@ -308,7 +323,7 @@ func (w *world) run(d time.Duration) {
 	w.deliver()
 	for {
 		next := end
-		for _, n := range []*node{w.gw, w.cl} {
+		for _, n := range w.nodes() {
 			if at, ok := n.e.Deadline(); ok && at.Before(next) {
 				next = at
 			}
@@ -376,7 +391,7 @@ func (w *world) text() string { return strings.Join(w.ladder, "\n") }
 
 func (w *world) dump() string {
 	var b strings.Builder
-	for _, n := range []*node{w.gw, w.cl} {
+	for _, n := range w.nodes() {
 		for _, e := range n.events {
 			fmt.Fprintf(&b, "%s event %d %s resumed=%v by=%v %s err=%v\n", n.name, e.Kind, e.SPIs, e.Resumed, e.By, e.Reason, e.Err)
 		}

@@ -19,6 +19,7 @@ type Host struct {
 	jar     map[*ike.Connection]entry
 	public  netip.Addr // of its NAT; invalid: none
 	mapping map[netip.AddrPort]uint16
+	visits  int // networks that it has been in
 }
 
 // entry is a ticket on disk.
@@ -141,6 +142,29 @@ func (h *Host) Rebind() {
 	for inside, port := range h.mapping {
 		delete(h.w.natted, netip.AddrPortFrom(h.public, port))
 		delete(h.mapping, inside)
+	}
+}
+
+// Move takes the host to another network: other addresses, and another NAT if
+// it is behind one. A host that sleeps notices when it wakes up.
+func (h *Host) Move() {
+	h.Rebind()
+	for at, who := range h.w.natted {
+		if who == h {
+			delete(h.w.natted, at)
+		}
+	}
+	h.visits++
+	if h.public.IsValid() {
+		b := h.public.As4()
+		h.public = netip.AddrFrom4([4]byte{198, 51, 100 + byte(h.visits), b[3]})
+	}
+	for _, c := range h.clients {
+		b := c.addr.Addr().As4()
+		c.addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{100 + byte(h.visits), b[1], b[2], b[3]}), c.addr.Port())
+		h.m.after(0, func() {
+			h.m.command(ike.Command{Kind: ike.CommandMoved, Conn: c.Conn, Local: c.addr})
+		})
 	}
 }
 

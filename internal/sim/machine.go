@@ -50,6 +50,7 @@ type child struct {
 	in, out           uint32
 	encrIn, encrOut   string
 	integIn, integOut string
+	local, remote     natKey
 	used              bool
 	from              natKey
 }
@@ -166,8 +167,12 @@ func (m *machine) output(o ike.Output) {
 		c := o.Child
 		m.plane[o.SA] = child{
 			in: c.SPIIn, out: c.SPIOut, encrIn: string(c.EncrIn), encrOut: string(c.EncrOut),
-			integIn: string(c.IntegIn), integOut: string(c.IntegOut),
+			integIn: string(c.IntegIn), integOut: string(c.IntegOut), local: c.Local, remote: c.Remote,
 		}
+	case ike.OutputMove:
+		c := m.plane[o.SA]
+		c.local, c.remote = o.Child.Local, o.Child.Remote
+		m.plane[o.SA] = c
 	case ike.OutputRemove:
 		delete(m.plane, o.SA)
 	case ike.OutputRecord:

@@ -114,6 +114,8 @@ func (w *World) agreed(c, g end) error {
 		return fmt.Errorf("%s: the data plane has another Child SA than the machine", c.v.SPIs)
 	case x.encrIn == "" || x.encrIn != y.encrOut || x.encrOut != y.encrIn || x.integIn != y.integOut || x.integOut != y.integIn:
 		return fmt.Errorf("%s: the keys of the Child SAs differ", c.v.SPIs)
+	case w.natted[y.remote] != c.m.owner:
+		return fmt.Errorf("%s: the gateway sends its traffic to %v, where the client is not", c.v.SPIs, y.remote)
 	}
 	return nil
 }

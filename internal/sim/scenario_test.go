@@ -206,6 +206,52 @@ var outages = []scenario{
 			t.Errorf("%d resumes and %d full handshakes of %d clients", w.Resumes(), w.Fulls(), len(w.Clients))
 		}
 	}},
+	{name: "laptops move", seeds: 4, options: harsh.with(func(o *Options) { o.MOBIKE = true }), tell: func(w *World) {
+		up(w)
+		for range 5 {
+			for _, h := range w.Hosts {
+				w.after(w.within(10*time.Second), h.Move)
+			}
+			w.Run(w.within(time.Minute))
+		}
+	}},
+	{name: "laptops move on a smooth road", seeds: 2, options: small.with(func(o *Options) { o.MOBIKE = true }), tell: func(w *World) {
+		up(w)
+		for range 5 {
+			for _, h := range w.Hosts {
+				h.Move()
+			}
+			w.Run(time.Minute)
+		}
+	}, judge: func(t *testing.T, w *World) { none(t, "resumes", w.Resumes()) }},
+	{name: "laptops move, no MOBIKE", seeds: 4, options: harsh, tell: func(w *World) {
+		up(w)
+		for range 3 {
+			for _, h := range w.Hosts {
+				h.Move()
+			}
+			w.Run(w.within(time.Minute))
+		}
+	}},
+	{name: "laptops sleep and wake up elsewhere", seeds: 4, options: harsh.with(func(o *Options) { o.MOBIKE = true }), tell: func(w *World) {
+		up(w)
+		for _, h := range w.Hosts {
+			h.Sleep(w.within(50 * time.Minute))
+			h.Move()
+		}
+		w.Run(15 * time.Minute)
+		w.Gateway.Crash(time.Second)
+		w.Run(50 * time.Minute)
+	}},
+	{name: "NATs change, MOBIKE", seeds: 4, options: small.with(func(o *Options) { o.MOBIKE = true }), tell: func(w *World) {
+		up(w)
+		for range 4 {
+			for _, h := range w.Hosts {
+				h.Rebind()
+			}
+			w.Run(2 * time.Minute)
+		}
+	}, judge: func(t *testing.T, w *World) { none(t, "resumes", w.Resumes()) }},
 	{name: "logins end", seeds: 4, options: harsh.with(func(o *Options) { o.Login = 10 * time.Minute }), full: true, tell: func(w *World) {
 		up(w)
 		for range 3 {

@@ -32,6 +32,7 @@ type Options struct {
 	NoTokens   bool          // nobody makes or shows QCD tokens
 	NoRollCall bool          // no table is written
 	Traffic    time.Duration // each client sends ESP about that often; 0: never
+	MOBIKE     bool          // both ends move (RFC 4555)
 	Login      time.Duration // how long a login holds (RFC 4478); 0: for ever
 }
 

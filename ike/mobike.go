@@ -1,0 +1,380 @@
+package ike
+
+import (
+	"net/netip"
+	"slices"
+
+	"blackswan/internal/natt"
+	"blackswan/wire"
+)
+
+// MOBIKE, RFC 4555: an SA whose client has another address now goes on.
+//
+//	-> INFORMATIONAL SK {N(UPDATE_SA_ADDRESSES), N(NAT_DETECTION_*_IP), N(COOKIE2)}   from the new address
+//	<- INFORMATIONAL SK {N(NAT_DETECTION_*_IP), N(COOKIE2)}
+//	<- INFORMATIONAL SK {N(COOKIE2)}                                                  does it come back from there?
+//	-> INFORMATIONAL SK {N(COOKIE2)}
+//
+// The client decides; the gateway takes the addresses of the packet that
+// carried the update, never those of another IKE packet (rule G3). When nobody
+// answers on a path the client tries the gateway's other addresses, then it
+// resumes: one round trip, two, and a login last.
+
+// Routability says when the gateway sends traffic to an address that a client
+// has moved to (RFC 4555 3.7). Before costs the client one round trip without
+// traffic from us; what it buys is that no client can turn its traffic on
+// somebody else. The RFC wants that unless told otherwise, and so do we.
+type Routability uint8
+
+const (
+	RoutabilityBefore Routability = iota // after the client has shown that it receives there
+	RoutabilityAfter                     // at once; an address that shows nothing ends the SA
+	RoutabilityOff                       // at once, unchecked
+)
+
+const (
+	cookie2Len = 16 // of ours; RFC 4555 4.2.5 wants 8 to 64
+	maxPaths   = 8  // addresses of a gateway that a client remembers
+	// patience is how long a gateway asks a mobile client before it gives up,
+	// in ns (RFC 4555 3.11).
+	patience = int64(300e9)
+	// hastyTries is how often a request is sent on a path in doubt.
+	hastyTries = 3
+)
+
+// addMobike announces MOBIKE in IKE_AUTH (RFC 4555 3.2), and beside it the
+// addresses of ours that sa does not use (3.4).
+func (e *Endpoint) addMobike(w *wire.Writer, sa *SA) {
+	if !sa.conn.MOBIKE || !sa.Original && !sa.mobike {
+		return
+	}
+	w.Notify(wire.Notify{Type: wire.NotifyMOBIKESupported})
+	for _, a := range e.cfg.Addresses {
+		if a = a.Unmap(); a != sa.local.addrPort().Addr() {
+			w.Notify(wire.Notify{Type: additional(a), Data: a.AsSlice()})
+		}
+	}
+}
+
+func additional(a netip.Addr) wire.NotifyType {
+	if a.Is4() {
+		return wire.NotifyAdditionalIP4Address
+	}
+	return wire.NotifyAdditionalIP6Address
+}
+
+// learnMobike takes what the peer announced in IKE_AUTH.
+func (e *Endpoint) learnMobike(sa *SA) {
+	sa.mobike = sa.conn.MOBIKE && e.msg.has(wire.NotifyMOBIKESupported)
+	if t := sa.tun; t != nil && sa.mobike {
+		t.learnPaths(&e.msg, sa.remote.addrPort().Addr())
+	}
+}
+
+// learnPaths replaces what t knows of its gateway's addresses by the one that a
+// message came from and those in it (RFC 4555 3.6).
+func (t *tunnel) learnPaths(m *message, from netip.Addr) {
+	t.paths, t.tried, t.seen = append(t.paths[:0], from), 0, nil
+	for _, n := range m.notes[:m.nNotes] {
+		a, ok := netip.AddrFromSlice(n.Data)
+		if ok && len(t.paths) < maxPaths && n.Type == additional(a) && !a.Is4In6() && !slices.Contains(t.paths, a) {
+			t.paths = append(t.paths, a)
+		}
+	}
+}
+
+// floats says that IKE_AUTH goes to the port of UDP encapsulation: a NAT was
+// found, or one may be on a later path (RFC 4555 3.3).
+func (e *Endpoint) floats(sa *SA) bool {
+	return sa.behind || e.cfg.ForceEncap || sa.conn.MOBIKE && e.msg.has(wire.NotifyNATDetectionSourceIP)
+}
+
+// encap says that ESP goes in UDP: on that port, when there is a NAT. Without
+// one the peer of a MOBIKE SA expects it bare.
+func (e *Endpoint) encap(sa *SA) bool { return sa.marker && (sa.behind || e.cfg.ForceEncap) }
+
+// altered reports whether a NAT that the peer does not allow has changed the
+// addresses of the request at hand (RFC 4555 3.9).
+func (e *Endpoint) altered() bool {
+	n, ok := e.msg.note(wire.NotifyNoNATsAllowed)
+	if !ok {
+		return false
+	}
+	want := append(e.asker.Remote.Addr().Unmap().AsSlice(), e.asker.Local.Addr().Unmap().AsSlice()...)
+	for _, port := range [...]uint16{e.asker.Remote.Port(), e.asker.Local.Port()} {
+		want = append(want, byte(port>>8), byte(port))
+	}
+	return string(n.Data) != string(want)
+}
+
+// relocate is the part of MOBIKE in an INFORMATIONAL request of the peer's. It
+// tells what the response must say, and whether the SA has another path now.
+func (e *Endpoint) relocate(sa *SA) (refusal wire.NotifyType, moved bool) {
+	m := &e.msg
+	update, none := m.has(wire.NotifyUpdateSAAddresses), m.has(wire.NotifyNoAdditionalAddresses)
+	more := m.has(wire.NotifyAdditionalIP4Address) || m.has(wire.NotifyAdditionalIP6Address)
+	switch {
+	case !sa.mobike || !update && !none && !more:
+		return 0, false
+	case e.altered():
+		e.drop(DropPath)
+		return wire.NotifyUnexpectedNATDetected, false
+	case sa.Client:
+		if none || more { // an update is ours alone to ask for (RFC 4555 3.5)
+			e.gatewayMoved(sa)
+		}
+		return 0, false
+	case !update: // of a client's other addresses a gateway that stays needs none (RFC 4555 3.6)
+		return 0, false
+	case !e.usable(e.asker):
+		e.drop(DropPath)
+		return wire.NotifyUnacceptableAddresses, false
+	}
+	return 0, true
+}
+
+// addMobility answers what a request asked of MOBIKE: NAT detection and COOKIE2
+// come back in any INFORMATIONAL (RFC 4555 3.7, 3.8).
+func (e *Endpoint) addMobility(w *wire.Writer, sa *SA, refusal wire.NotifyType) {
+	if refusal != 0 {
+		w.Notify(wire.Notify{Type: refusal})
+	}
+	if !sa.mobike {
+		return
+	}
+	if e.msg.has(wire.NotifyNATDetectionSourceIP) && refusal != wire.NotifyUnexpectedNATDetected {
+		e.addDetection(w, sa, e.asker)
+	}
+	if n, ok := e.msg.note(wire.NotifyCookie2); ok && len(n.Data) >= 8 && len(n.Data) <= 64 {
+		w.Notify(wire.Notify{Type: wire.NotifyCookie2, Data: n.Data})
+	}
+}
+
+// move gives sa the path of the client's update, which has been answered. Its
+// Child SAs follow when the new address has proved to be the client's.
+func (e *Endpoint) move(sa *SA) {
+	before := sa.remote.ip
+	sa.local, sa.remote, sa.marker = pack(e.asker.Local), pack(e.asker.Remote), e.asker.Marker
+	if e.msg.has(wire.NotifyNATDetectionSourceIP) {
+		sa.behind, sa.natted = e.detectNAT(sa)
+	}
+	e.noteRollCall(sa)
+	check := sa.conn.Routability != RoutabilityOff && (sa.remote.ip != before || sa.asks(requestRoute))
+	if check {
+		e.requestAnew(sa, requestRoute)
+	}
+	if !check || sa.conn.Routability == RoutabilityAfter {
+		e.moveChild(sa)
+		e.event(sa, Event{Kind: EventMoved})
+	}
+}
+
+// asks reports whether a request of that kind is open or waits.
+func (sa *SA) asks(kind requestKind) bool {
+	c := sa.cold
+	return c != nil && (c.open.kind == kind || slices.Contains(c.waiting, kind))
+}
+
+// requestAnew sends a request of that kind even if one is open: what was sent
+// to another address proves nothing about this one (RFC 4555 3.5, 3.7).
+func (e *Endpoint) requestAnew(sa *SA, kind requestKind) {
+	c := e.chill(sa)
+	if c.open.kind == requestNone {
+		e.request(sa, kind)
+	} else if !slices.Contains(c.waiting, kind) {
+		c.waiting = slices.Insert(c.waiting, 0, kind)
+	}
+}
+
+// addPath adds what a request of ours asks about its path, and returns the
+// COOKIE2 that must come back.
+func (e *Endpoint) addPath(w *wire.Writer, sa *SA, kind requestKind) (cookie [cookie2Len]byte) {
+	if kind == requestMove {
+		w.Notify(wire.Notify{Type: wire.NotifyUpdateSAAddresses})
+	}
+	if kind == requestMove || kind == requestEmpty && sa.Client && sa.mobike && sa.natted {
+		e.addDetection(w, sa, Packet{Local: sa.local.addrPort(), Remote: sa.remote.addrPort()})
+	}
+	if kind == requestMove || kind == requestRoute {
+		_, _ = e.rand.Read(cookie[:])
+		w.Notify(wire.Notify{Type: wire.NotifyCookie2, Data: cookie[:]})
+	}
+	return cookie
+}
+
+// pathAnswered takes what the response to an open request x says of its path.
+// It reports whether sa has ended: a wrong COOKIE2 closes it (RFC 4555 3.7).
+func (e *Endpoint) pathAnswered(sa *SA, x *exchange) (ended bool) {
+	if x.kind == requestMove || x.kind == requestRoute {
+		if n, _ := e.msg.note(wire.NotifyCookie2); !equal(n.Data, x.cookie[:]) {
+			e.drop(DropPath)
+			e.deleteSA(sa)
+			return true
+		}
+		if sa.asks(x.kind) { // a newer one is on its way
+			return false
+		}
+	}
+	switch x.kind {
+	case requestRoute:
+		if sa.conn.Routability == RoutabilityBefore {
+			e.moveChild(sa)
+			e.event(sa, Event{Kind: EventMoved})
+		}
+	case requestMove:
+		return e.updateAnswered(sa)
+	case requestEmpty:
+		if t := sa.tun; t != nil && sa.mobike && sa.natted && !e.sameMapping(t) {
+			e.request(sa, requestMove) // RFC 4555 3.8
+		}
+	}
+	return false
+}
+
+// updateAnswered goes on when the gateway has taken our new path, or not.
+func (e *Endpoint) updateAnswered(sa *SA) (ended bool) {
+	t := sa.tun
+	if t == nil {
+		return false
+	}
+	if e.msg.has(wire.NotifyUnacceptableAddresses) || e.msg.has(wire.NotifyUnexpectedNATDetected) {
+		if !e.nextPath(sa) {
+			e.abandon(sa, "no path is acceptable")
+			return true
+		}
+		return false
+	}
+	if e.msg.has(wire.NotifyNATDetectionSourceIP) {
+		sa.behind, sa.natted = e.detectNAT(sa)
+	}
+	e.sameMapping(t)
+	t.tried = 0
+	t.local, t.remote, t.marker, t.mapped = sa.local, sa.remote, sa.marker, len(t.ticket) > 0
+	e.noteRollCall(sa)
+	e.moveChild(sa)
+	e.event(sa, Event{Kind: EventMoved})
+	return false
+}
+
+// sameMapping reports whether the gateway still sees us at the address and
+// port where it saw us last, and remembers where it sees us now. The first
+// time nobody knows.
+func (e *Endpoint) sameMapping(t *tunnel) bool {
+	n, ok := e.msg.note(wire.NotifyNATDetectionDestinationIP)
+	if !ok || len(n.Data) != natt.Size {
+		return true
+	}
+	same := string(t.seen) == string(n.Data)
+	t.seen = append(t.seen[:0], n.Data...)
+	return same
+}
+
+// abandon gives up an SA whose path is lost in silence, and resumes.
+func (e *Endpoint) abandon(sa *SA, why string) {
+	t := sa.tun
+	e.down(sa, why, true)
+	if t != nil && !t.letGo(sa) {
+		e.lost(t, ByNothing)
+	}
+}
+
+// nextPath tries the gateway's next address when nobody answers at this one
+// (RFC 4555 3.10). It reports false when all were tried.
+func (e *Endpoint) nextPath(sa *SA) bool {
+	t := sa.tun
+	if t == nil || !sa.mobike {
+		return false
+	}
+	own, at := sa.local.addrPort().Addr(), sa.remote.addrPort().Addr()
+	for t.tried < len(t.paths) {
+		a := t.paths[t.tried]
+		t.tried++
+		if a != at && a.Is4() == own.Is4() {
+			sa.remote.ip = a.As16()
+			e.doubt(sa)
+			e.requestAnew(sa, requestMove)
+			return true
+		}
+	}
+	t.tried = 0
+	return false
+}
+
+// doubt sends the open request again, on the path that sa has now, and soon
+// gives it up (RFC 4555 3.5: outstanding requests take the new addresses).
+func (e *Endpoint) doubt(sa *SA) {
+	c := sa.cold
+	if c == nil || c.open.kind == requestNone {
+		return
+	}
+	c.open.try, c.open.hasty = 0, true
+	c.open.at = e.now + int64(e.backoff(c.open.kind).Delay(0, e.random()))
+	e.sendSA(sa, c.open.msgs)
+	e.schedule(sa)
+}
+
+// gatewayMoved takes a gateway's new list of addresses (RFC 4555 3.6). If the
+// one in use is not on it, sa goes to where the list came from.
+func (e *Endpoint) gatewayMoved(sa *SA) {
+	t := sa.tun
+	if t == nil {
+		return
+	}
+	t.learnPaths(&e.msg, e.asker.Remote.Addr().Unmap())
+	if !slices.Contains(t.paths, sa.remote.addrPort().Addr()) {
+		sa.remote.ip = t.paths[0].As16()
+		e.requestAnew(sa, requestMove)
+	}
+}
+
+// movedTo takes the address that we reach t's gateway from now. The client
+// does what is cheapest: nothing new when the address is the old one, a MOBIKE
+// update, a resume, a login beside the old SA.
+func (e *Endpoint) movedTo(t *tunnel, local netip.AddrPort) {
+	ip := pack(local).ip
+	t.ike[0], t.local.ip = local, ip
+	sa := e.sa(t.sa)
+	if sa != nil && sa.half != nil && sa.local.ip != ip { // an attempt from the old address
+		e.discard(sa)
+		t.sa, t.old = t.old, 0
+		if sa = e.sa(t.sa); sa == nil {
+			e.attempt(t)
+			return
+		}
+		sa.endAt = e.now + 1 // begin to replace it once more
+		e.schedule(sa)
+	}
+	switch {
+	case sa == nil:
+		e.later(t, e.now)
+	case sa.local.ip == ip:
+		e.hint(sa)
+	case sa.mobike:
+		sa.local.ip = ip
+		t.tried = 0
+		e.moveChild(sa)
+		e.doubt(sa)
+		e.requestAnew(sa, requestMove)
+	case len(t.ticket) > 0:
+		e.abandon(sa, "our address changed")
+	default:
+		sa.local.ip = ip
+		e.replace(sa, false)
+	}
+}
+
+// woke looks whether sa is still there after a sleep. The gateway may have
+// given it up, and a NAT may have forgotten it: an update tells both in one
+// round trip, and whoever gets no answer resumes soon.
+func (e *Endpoint) woke(sa *SA) {
+	sa.hinted = e.now
+	e.doubt(sa)
+	if sa.mobike {
+		e.requestAnew(sa, requestMove)
+	} else {
+		e.request(sa, requestEmpty)
+		if c := sa.cold; c != nil && c.open.kind == requestEmpty {
+			c.open.hasty = true
+		}
+	}
+}

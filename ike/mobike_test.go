@@ -1,0 +1,529 @@
+package ike
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"blackswan/wire"
+)
+
+var elsewhere = netip.MustParseAddrPort("203.0.113.9:500")
+
+// mobileWorld has a client that may move, and no checks but those of a test.
+func mobileWorld(t *testing.T, seed string, change ...func(gw, cl *Config)) *world {
+	w := newWorld(t, seed, append([]func(gw, cl *Config){quiet, func(gw, cl *Config) {
+		gw.Connections[0].MOBIKE, cl.Connections[0].MOBIKE = true, true
+	}}, change...)...)
+	w.connect()
+	w.run(time.Second)
+	return w
+}
+
+// moveClient gives the client another address; the old one is dead.
+func (w *world) moveClient(to netip.AddrPort) {
+	w.cl.addr = to
+	w.cl.e.Command(w.now, Command{Kind: CommandMoved, Conn: w.cl.conn, Local: to})
+	w.drain(w.cl)
+}
+
+// dead loses whatever goes to or comes from an address.
+func dead(a netip.Addr) func(*node, Packet) bool {
+	return func(_ *node, p Packet) bool { return p.Local.Addr() == a || p.Remote.Addr() == a }
+}
+
+func (n *node) lastMove() netip.AddrPort {
+	if len(n.moves) == 0 {
+		return netip.AddrPort{}
+	}
+	return n.moves[len(n.moves)-1].Remote
+}
+
+// same fails unless the SAs are still those of before, and carried no new login.
+func (w *world) same(g, c *SA) {
+	w.t.Helper()
+	if x, y := w.one(); x != g || y != c {
+		w.t.Errorf("the SAs are others now\n%s\n%s", w.text(), w.dump())
+	}
+}
+
+// RFC 4555 3.2 and 3.3: MOBIKE is used when both announce it in IKE_AUTH; who
+// supports it and NAT traversal goes to port 4500, and ESP stays bare without a
+// NAT.
+func TestRFC4555_3_2_Announced(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		gw, cl bool
+	}{{"both", true, true}, {"gateway alone", true, false}, {"client alone", false, true}, {"nobody", false, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, c.name, quiet, func(gw, cl *Config) { gw.Connections[0].MOBIKE, cl.Connections[0].MOBIKE = c.gw, c.cl })
+			tp := w.watch()
+			w.connect()
+			g, x := w.one()
+			if g.mobike != (c.gw && c.cl) || x.mobike != g.mobike {
+				t.Errorf("gateway %v, client %v", g.mobike, x.mobike)
+			}
+			if tp.only(w.cl, wire.ExchangeIKEAuth).has(wire.NotifyMOBIKESupported) != c.cl {
+				t.Error("the client announces what it does not do, or does not what it does")
+			}
+			if tp.only(w.gw, wire.ExchangeIKEAuth).has(wire.NotifyMOBIKESupported) != g.mobike {
+				t.Error("the gateway's answer is wrong")
+			}
+			if x.marker != c.cl || w.cl.kids[0].Encap || w.gw.kids[0].Encap {
+				t.Errorf("marker %v, ESP in UDP %v %v", x.marker, w.cl.kids[0].Encap, w.gw.kids[0].Encap)
+			}
+		})
+	}
+}
+
+// RFC 4555 2.2 and 3.5: the client moves, nothing but the path changes, and
+// traffic follows when the new address has proved itself.
+func TestRFC4555_3_5_ClientMoves(t *testing.T) {
+	w := mobileWorld(t, "moves", func(gw, cl *Config) { gw.RollCall, cl.RollCall = RollCallOurs, RollCallOurs })
+	g, c := w.one()
+	tp := w.watch()
+	moved := map[string]netip.AddrPort{} // where the gateway's traffic goes when a message leaves
+	tp.lose = func(s sight) bool {
+		if s.has(wire.NotifyCookie2) && s.from == w.gw && s.h.Flags&wire.FlagResponse == 0 {
+			moved["check"] = w.gw.lastMove()
+		}
+		return dead(clAddr.Addr())(nil, s.p)
+	}
+	w.moveClient(elsewhere)
+	if len(w.cl.moves) != 1 || w.cl.moves[0].Local.Addr() != elsewhere.Addr() {
+		t.Error("the client's own traffic does not leave from the new address at once")
+	}
+	w.run(time.Second)
+	w.same(g, c)
+	out := tp.of(w.cl, wire.ExchangeInformational)
+	if len(out) != 2 || !out[0].has(wire.NotifyUpdateSAAddresses) || !out[0].has(wire.NotifyNATDetectionSourceIP) || !out[0].has(wire.NotifyCookie2) {
+		t.Fatal("no update\n" + w.text())
+	}
+	if moved["check"].IsValid() || w.gw.lastMove().Addr() != elsewhere.Addr() || g.remote.addrPort().Addr() != elsewhere.Addr() {
+		t.Errorf("the gateway's traffic went to %v before the check and goes to %v", moved["check"], w.gw.lastMove())
+	}
+	if x := w.gw.roll[int(g.slot)]; x.Remote.Addr() != elsewhere.Addr() { // rule C2
+		t.Error("the roll call does not know", x.Remote)
+	}
+	if w.gw.count(EventMoved) != 1 || w.cl.count(EventMoved) != 1 {
+		t.Error("nobody was told\n" + w.dump())
+	}
+	// What was learned on the new path holds after a crash.
+	w.crash(w.gw)
+	w.callRoll(w.gw)
+	w.run(time.Second)
+	if x, _ := w.one(); !x.resumed || x.remote.addrPort().Addr() != elsewhere.Addr() {
+		t.Error("not resumed from the new address\n" + w.text() + w.dump())
+	}
+}
+
+// RFC 4555 3.7: before, after, or no check at all.
+func TestRFC4555_3_7_Routability(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		when          Routability
+		sooner, check bool
+	}{{"before", RoutabilityBefore, false, true}, {"after", RoutabilityAfter, true, true}, {"off", RoutabilityOff, true, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			w := mobileWorld(t, c.name, func(gw, _ *Config) { gw.Connections[0].Routability, gw.Connections[0].DPD = c.when, 0 })
+			g, _ := w.one()
+			checked := false
+			w.lose = func(from *node, p Packet) bool { // the check never arrives
+				h, _ := wire.ParseHeader(p.Data)
+				lost := from == w.gw && h.Flags&wire.FlagResponse == 0
+				checked = checked || lost
+				return lost
+			}
+			w.moveClient(elsewhere)
+			w.run(10 * time.Second)
+			if checked != c.check || (w.gw.lastMove().Addr() == elsewhere.Addr()) != c.sooner {
+				t.Errorf("checked %v, traffic goes to %v", checked, w.gw.lastMove())
+			}
+			w.run(6 * time.Minute)
+			if gone := w.gw.e.bySPI(g.ours()) != g; gone != c.check {
+				t.Errorf("an address that never answers: the SA is gone %v", gone)
+			}
+		})
+	}
+}
+
+// RFC 4555 3.7: whoever has the keys and returns another COOKIE2 loses the SA;
+// whoever has none changes nothing.
+func TestRFC4555_3_7_WrongCookie2(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		data   []byte
+		forged bool
+	}{{"other octets", make([]byte, 16), false}, {"none", nil, false}, {"forged without keys", make([]byte, 16), true}} {
+		t.Run(c.name, func(t *testing.T) {
+			w := mobileWorld(t, c.name)
+			g, x := w.one()
+			w.lose = func(from *node, p Packet) bool {
+				h, _ := wire.ParseHeader(p.Data)
+				return from == w.cl && h.Flags&wire.FlagResponse != 0 // the true answer to the check
+			}
+			w.moveClient(elsewhere)
+			w.deliver()
+			if !g.asks(requestRoute) {
+				t.Fatal("no check is open\n" + w.text())
+			}
+			p := w.craft(w.cl, x, wire.ExchangeInformational, true, g.cold.open.id, func(m *wire.Writer) {
+				if c.data != nil {
+					m.Notify(wire.Notify{Type: wire.NotifyCookie2, Data: c.data})
+				}
+			})
+			if c.forged {
+				p.Data[len(p.Data)-1] ^= 1
+			}
+			before := w.gw.e.Counters
+			w.give(w.gw, p)
+			if c.forged {
+				if g.state != stateEstablished || w.gw.e.Counters[DropICV] != before[DropICV]+1 || len(w.gw.moves) != 0 {
+					t.Error("a forged answer has changed something\n" + w.dump())
+				}
+				return
+			}
+			if g.state != stateDeleting || w.gw.e.Counters[DropPath] != before[DropPath]+1 || len(w.gw.moves) != 0 {
+				t.Error("a wrong COOKIE2 did not close the SA\n" + w.dump())
+			}
+		})
+	}
+}
+
+// An update moves once and from its own source: a copy from elsewhere moves
+// nothing and is counted, and so is one under keys that are not the client's.
+func TestRFC4555_3_5_UpdateFromOffPath(t *testing.T) {
+	w := mobileWorld(t, "off path")
+	g, c := w.one()
+	var update Packet
+	w.lose = func(from *node, p Packet) bool {
+		if from == w.cl && update.Data == nil {
+			update = p
+			update.Data = slices.Clone(p.Data)
+		}
+		return false
+	}
+	w.moveClient(elsewhere)
+	w.run(time.Second)
+	w.same(g, c)
+	at := g.remote
+	thief := Packet{Local: update.Remote, Remote: netip.MustParseAddrPort("192.0.2.66:4500"), Marker: true, Data: slices.Clone(update.Data)}
+	w.gw.e.Packet(w.now, thief)
+	w.drain(w.gw)
+	thief.Data = slices.Clone(update.Data)
+	thief.Data[len(thief.Data)-1] ^= 1
+	thief.Data[23]++ // a fresh Message ID, no keys
+	w.gw.e.Packet(w.now, thief)
+	w.drain(w.gw)
+	w.run(time.Second)
+	if g.remote != at || w.gw.lastMove().Addr() != elsewhere.Addr() {
+		t.Error("somebody else has moved the SA to", g.remote.addrPort())
+	}
+	w.same(g, c)
+}
+
+// RFC 4555 3.8, rule G3: an INFORMATIONAL without an update is answered where
+// it came from and moves nothing.
+func TestRFC4555_3_8_NothingElseMoves(t *testing.T) {
+	w := mobileWorld(t, "nothing else")
+	g, c := w.one()
+	g.behind = true // as a NAT would be followed without MOBIKE
+	at, to := g.remote, netip.AddrPort{}
+	w.lose = func(from *node, p Packet) bool {
+		if from == w.gw {
+			to = p.Remote
+		}
+		return false
+	}
+	c.local.ip = pack(elsewhere).ip
+	w.hold(w.cl, c, requestEmpty)
+	w.deliver()
+	if g.remote != at || to.Addr() != elsewhere.Addr() {
+		t.Errorf("the SA is at %v, the answer went to %v (RFC 7296 2.11)", g.remote.addrPort(), to)
+	}
+	w.same(g, c)
+}
+
+// RFC 4555 3.5: the responder of an SA asks for no update.
+func TestRFC4555_3_5_OnlyTheClientUpdates(t *testing.T) {
+	w := mobileWorld(t, "only the client")
+	g, c := w.one()
+	at := c.remote
+	g.local.ip = pack(elsewhere).ip
+	id, _ := g.sent.Open()
+	w.say(w.gw, g, wire.ExchangeInformational, false, id, func(m *wire.Writer) { m.Notify(wire.Notify{Type: wire.NotifyUpdateSAAddresses}) })
+	if c.remote != at || len(w.cl.moves) != 0 {
+		t.Error("the gateway has moved the client's SA")
+	}
+}
+
+// Each message of a move is lost once: the SA moves all the same.
+func TestMoveWithLosses(t *testing.T) {
+	for n := range 4 {
+		w := mobileWorld(t, "losses")
+		g, c := w.one()
+		sent := 0
+		w.lose = func(*node, Packet) bool { sent++; return sent-1 == n }
+		w.moveClient(elsewhere)
+		w.run(5 * time.Second)
+		w.same(g, c)
+		if g.remote.addrPort().Addr() != elsewhere.Addr() || w.gw.lastMove().Addr() != elsewhere.Addr() {
+			t.Errorf("message %d lost: the SA is at %v", n, g.remote.addrPort())
+		}
+	}
+}
+
+// RFC 4555 3.5: another move while an update, or its check, is on its way.
+func TestRFC4555_3_5_MovesAgain(t *testing.T) {
+	third := netip.MustParseAddrPort("203.0.113.77:500")
+	for seen := range 4 {
+		w := mobileWorld(t, "again")
+		g, c := w.one()
+		sent := 0
+		w.lose = func(*node, Packet) bool { sent++; return sent > seen }
+		w.moveClient(elsewhere)
+		w.deliver()
+		w.lose = func(_ *node, p Packet) bool {
+			return dead(elsewhere.Addr())(nil, p) || dead(clAddr.Addr())(nil, p)
+		}
+		w.moveClient(third)
+		w.run(10 * time.Second)
+		w.same(g, c)
+		if g.remote.addrPort().Addr() != third.Addr() || w.gw.lastMove().Addr() != third.Addr() || w.cl.moves[len(w.cl.moves)-1].Local.Addr() != third.Addr() {
+			t.Errorf("after %d messages: the SA is at %v, its traffic at %v", seen, g.remote.addrPort(), w.gw.lastMove())
+		}
+	}
+}
+
+// A request that was open when the client moved goes on from the new address.
+func TestRFC4555_3_5_OutstandingRequest(t *testing.T) {
+	w := mobileWorld(t, "outstanding")
+	g, c := w.one()
+	w.lose = dead(clAddr.Addr())
+	w.hold(w.cl, c, requestEmpty)
+	w.run(500 * time.Millisecond)
+	w.moveClient(elsewhere)
+	w.run(time.Second)
+	w.same(g, c)
+	if g.remote.addrPort().Addr() != elsewhere.Addr() {
+		t.Error("not moved\n" + w.text())
+	}
+}
+
+// behindNAT puts the client behind a NAT whose mapping the test can change.
+func (w *world) behindNAT(outside netip.Addr, mapped map[uint16]uint16) {
+	w.tamper = func(from *node, p *Packet) {
+		if from == w.cl {
+			p.Local = netip.AddrPortFrom(outside, mapped[p.Local.Port()])
+			return
+		}
+		for in, out := range mapped {
+			if p.Remote == netip.AddrPortFrom(outside, out) {
+				p.Remote = netip.AddrPortFrom(w.cl.addr.Addr(), in)
+			}
+		}
+	}
+}
+
+// RFC 4555 3.8: a client behind a NAT sees in its own liveness checks that the
+// mapping changed, and updates.
+func TestRFC4555_3_8_MappingChanges(t *testing.T) {
+	mapped := map[uint16]uint16{500: 61000, 4500: 61001}
+	w := newWorld(t, "mapping", func(gw, cl *Config) {
+		gw.Connections[0].MOBIKE, cl.Connections[0].MOBIKE = true, true
+		gw.Connections[0].DPD = 0
+	})
+	w.behindNAT(elsewhere.Addr(), mapped)
+	w.connect()
+	g, c := w.one()
+	if !c.natted || !w.cl.kids[0].Encap || !w.gw.kids[0].Encap {
+		t.Fatal("the NAT was not seen")
+	}
+	for _, port := range []uint16{61001, 62002, 62002, 63003} {
+		mapped[4500] = port
+		w.run(31 * time.Second)
+		w.same(g, c)
+		if g.remote.port != port {
+			t.Fatalf("the NAT maps to %d, the gateway sends to %d\n%s", port, g.remote.port, w.text())
+		}
+	}
+	if n := w.cl.count(EventMoved); n != 3 { // the first check of an SA knows of nothing before it
+		t.Errorf("%d updates", n)
+	}
+}
+
+// RFC 4555 3.5: NAT traversal goes on and off with the path.
+func TestRFC4555_3_5_NATComesAndGoes(t *testing.T) {
+	w := mobileWorld(t, "comes and goes")
+	g, c := w.one()
+	w.behindNAT(netip.MustParseAddr("203.0.113.200"), map[uint16]uint16{500: 61000, 4500: 61001})
+	w.moveClient(elsewhere)
+	w.run(time.Second)
+	w.same(g, c)
+	if last := w.cl.moves[len(w.cl.moves)-1]; !c.natted || !last.Encap || !last.Behind || !w.gw.moves[len(w.gw.moves)-1].Encap {
+		t.Error("a NAT is on the path and ESP is bare")
+	}
+	w.tamper = nil
+	w.moveClient(clAddr)
+	w.run(time.Second)
+	w.same(g, c)
+	if last := w.cl.moves[len(w.cl.moves)-1]; c.natted || last.Encap || last.Behind || w.gw.moves[len(w.gw.moves)-1].Encap {
+		t.Error("no NAT is on the path and ESP goes in UDP")
+	}
+}
+
+// RFC 4555 3.9: NO_NATS_ALLOWED that does not fit the packet.
+func TestRFC4555_3_9_NoNATsAllowed(t *testing.T) {
+	right := append(append(clAddr.Addr().AsSlice(), gwAddr.Addr().AsSlice()...), 17, 148, 17, 148) // ports 4500
+	wrong := append([]byte{1}, right[1:]...)
+	for _, c := range []struct {
+		name  string
+		data  []byte
+		moves bool
+	}{{"as sent", right, true}, {"altered", wrong, false}, {"of no size", right[:11], false}} {
+		t.Run(c.name, func(t *testing.T) {
+			w := mobileWorld(t, c.name)
+			g, x := w.one()
+			tp := w.watch()
+			id, _ := x.sent.Open()
+			w.say(w.cl, x, wire.ExchangeInformational, false, id, func(m *wire.Writer) {
+				m.Notify(wire.Notify{Type: wire.NotifyUpdateSAAddresses})
+				m.Notify(wire.Notify{Type: wire.NotifyNoNATsAllowed, Data: c.data})
+			})
+			refused := tp.of(w.gw, wire.ExchangeInformational)[0].has(wire.NotifyUnexpectedNATDetected)
+			if refused == c.moves || (len(w.gw.moves) > 0) != c.moves || g.state != stateEstablished {
+				t.Errorf("refused %v, moved %d times", refused, len(w.gw.moves))
+			}
+		})
+	}
+}
+
+// RFC 4555 3.4 and 3.10: when one address of the gateway falls silent the
+// client goes to another, and resumes only when all are.
+func TestRFC4555_3_10_OtherAddressOfTheGateway(t *testing.T) {
+	other := netip.MustParseAddr("192.0.2.2")
+	setup := func(gw, _ *Config) {
+		gw.Addresses = []netip.Addr{gwAddr.Addr(), netip.MustParseAddr("2001:db8::1"), other}
+	}
+	w := mobileWorld(t, "other address", setup)
+	w.gw.also = []netip.Addr{other}
+	g, c := w.one()
+	w.lose = dead(gwAddr.Addr())
+	w.cl.e.Command(w.now, Command{Kind: CommandHint})
+	w.drain(w.cl)
+	w.run(30 * time.Second)
+	w.same(g, c)
+	if c.remote.addrPort().Addr() != other || g.local.addrPort().Addr() != other || w.cl.lastMove().Addr() != other {
+		t.Fatalf("the client sends to %v\n%s", c.remote.addrPort(), w.text())
+	}
+	w.lose = dead(other) // and back
+	w.cl.e.Command(w.now, Command{Kind: CommandHint})
+	w.drain(w.cl)
+	w.run(30 * time.Second)
+	w.same(g, c)
+	if c.remote.addrPort().Addr() != gwAddr.Addr() {
+		t.Fatal("not back\n" + w.text())
+	}
+}
+
+// RFC 4555 3.6: the gateway's new list replaces the old; an address in use that
+// is not on it is left.
+func TestRFC4555_3_6_GatewayChangesAddresses(t *testing.T) {
+	other := netip.MustParseAddr("192.0.2.2")
+	w := mobileWorld(t, "changes addresses")
+	w.gw.also = []netip.Addr{other}
+	g, c := w.one()
+	g.local.ip = pack(netip.AddrPortFrom(other, 0)).ip // it sends from there
+	id, _ := g.sent.Open()
+	w.say(w.gw, g, wire.ExchangeInformational, false, id, func(m *wire.Writer) { m.Notify(wire.Notify{Type: wire.NotifyNoAdditionalAddresses}) })
+	g.sent.Close()
+	w.run(time.Second)
+	w.same(g, c)
+	if c.remote.addrPort().Addr() != other || !slices.Equal(c.tun.paths, []netip.Addr{other}) {
+		t.Errorf("the client sends to %v and knows %v", c.remote.addrPort(), c.tun.paths)
+	}
+}
+
+// What a client does that moved or slept: the cheapest that works.
+func TestCheapestWayBack(t *testing.T) {
+	off := func(gw, cl *Config) { gw.Connections[0].MOBIKE, cl.Connections[0].MOBIKE = false, false }
+	lost := func(w *world) { // the gateway gave the SA up meanwhile
+		w.gw.e.at(w.now)
+		w.gw.e.down(w.gw.live()[0], "silence", true)
+		w.drain(w.gw)
+	}
+	sleep := func(w *world) {
+		w.cl.e.Command(w.now, Command{Kind: CommandSuspended, For: time.Hour})
+		w.drain(w.cl)
+	}
+	move := func(w *world) { w.moveClient(elsewhere) }
+	for _, c := range []struct {
+		name          string
+		change        func(gw, cl *Config)
+		meanwhile     func(w *world)
+		then          func(w *world)
+		within        time.Duration
+		full, resumed int
+	}{
+		{"moved", quiet, nil, move, time.Second, 1, 0},
+		{"slept, the SA is there", quiet, nil, sleep, time.Second, 1, 0},
+		{"slept, the gateway forgot the SA and says so", quiet, lost, sleep, time.Second, 1, 1},
+		{"slept and moved, the gateway forgot the SA", quiet, lost, func(w *world) { move(w); sleep(w) }, time.Second, 1, 1},
+		{"slept, the gateway forgot the SA and is mute", func(gw, _ *Config) { gw.Tokens = false }, lost, sleep, 8 * time.Second, 1, 1},
+		{"moved, no MOBIKE", off, nil, move, time.Second, 1, 1},
+		{"slept, no MOBIKE", off, nil, sleep, time.Second, 1, 0},
+		{"moved, no MOBIKE, no ticket", func(gw, cl *Config) { off(gw, cl); gw.Connections[0].Tickets = false }, nil, move, time.Second, 2, 0},
+		{"moved, a crash meanwhile", quiet, func(w *world) { w.crash(w.gw) }, move, time.Second, 1, 1},
+		{"moved, keys are lost", quiet, func(w *world) {
+			w.gw.cfg = w.newNode("gw", gwAddr, w.gw.conn).cfg
+			w.crash(w.gw)
+		}, move, 30 * time.Second, 2, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := mobileWorld(t, c.name, c.change)
+			if c.meanwhile != nil {
+				c.meanwhile(w)
+			}
+			c.then(w)
+			w.run(c.within)
+			outcome(t, w, c.full, c.resumed)
+			w.one()
+		})
+	}
+}
+
+// A client that moves in the middle of an attempt begins it anew.
+func TestMovesDuringAnAttempt(t *testing.T) {
+	for messages := range 4 {
+		w := newWorld(t, "attempt", quiet, func(gw, cl *Config) { gw.Connections[0].MOBIKE, cl.Connections[0].MOBIKE = true, true })
+		sent := 0
+		w.lose = func(*node, Packet) bool { sent++; return sent > messages }
+		w.connect()
+		w.lose = dead(clAddr.Addr())
+		w.moveClient(elsewhere)
+		w.run(10 * time.Second)
+		if _, c := w.one(); c.local.addrPort().Addr() != elsewhere.Addr() || c.natted {
+			t.Errorf("after %d messages: at %v, behind a NAT %v", messages, c.local.addrPort(), c.natted)
+		}
+	}
+}
+
+// A client that moves while it logs in anew moves its old SA, and logs in again.
+func TestMovesDuringReauth(t *testing.T) {
+	w := mobileWorld(t, "moves during reauth", func(gw, _ *Config) { gw.Connections[0].Reauth = 10 * time.Minute })
+	w.lose = func(_ *node, p Packet) bool {
+		h, _ := wire.ParseHeader(p.Data)
+		return h.Exchange == wire.ExchangeIKESAInit
+	}
+	for w.cl.count(EventReauth) == 0 {
+		w.run(time.Second)
+	}
+	w.lose = dead(clAddr.Addr())
+	w.moveClient(elsewhere)
+	w.run(10 * time.Second)
+	outcome(t, w, 2, 0)
+	if _, c := w.one(); c.local.addrPort().Addr() != elsewhere.Addr() {
+		t.Error("at", c.local.addrPort())
+	}
+}
