@@ -64,6 +64,7 @@ var plan = []Room{
 	{Path: "internal/ladder", Floor: 3},
 	{Path: "internal/keylog", Floor: 3},
 	{Path: "internal/pki", Floor: 3},
+	{Path: "internal/hostnet", Floor: 3},
 
 	{Path: ".", Floor: 4},
 	{Path: "internal/sim", Floor: 4},
