@@ -198,13 +198,16 @@ func TestJoinedClose(t *testing.T) {
 	l.net.Delay = 0
 	var ports []udp.Port
 	for _, a := range []netip.Addr{gatewayAddr, clientAddr} {
-		p, err := l.net.Listen(udp.Config{Addr: a, IKEPort: 500, NATPort: 4500})
+		p, err := l.net.Listen(udp.Config{Addr: a, IKEPort: 500, NATPort: 4500, ESP: func(udp.Message) {}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		ports = append(ports, p)
 	}
 	j := join(ports)
+	if esp := j.ESP(); len(esp) != 2 || esp[0].Local().Addr() != gatewayAddr || esp[1].Local().Addr() != clientAddr {
+		t.Errorf("ESP ports: %v", esp)
+	}
 	for range 4 { // nobody reads them
 		j.Queue(udp.Message{Local: netip.AddrPortFrom(gatewayAddr, 500), Remote: netip.AddrPortFrom(clientAddr, 500), Data: []byte("x")})
 		j.Queue(udp.Message{Local: netip.AddrPortFrom(clientAddr, 500), Remote: netip.AddrPortFrom(gatewayAddr, 500), Data: []byte("y")})

@@ -193,11 +193,13 @@ func (p *espSocket) isESP(packet []byte, of *arrival) bool {
 // for a goroutine of IKE.
 func (p *espSocket) keep(m Message) {
 	if p.stray == nil {
-		p.stray = p.s.owner.takeNow()
+		if p.stray = p.s.owner.takeNow(); p.stray != nil {
+			p.stray.shape(MaxDatagram)
+		}
 	}
 	b := p.stray
 	switch {
-	case b == nil || len(b.Messages) == cap(b.Messages):
+	case b == nil || len(b.Messages) == b.most:
 		p.count.overflow.Add(1)
 	case len(m.Data) > MaxDatagram:
 		p.count.oversized.Add(1)

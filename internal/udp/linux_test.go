@@ -3,8 +3,10 @@
 package udp
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -67,13 +69,47 @@ func TestControlsRoundTrip(t *testing.T) {
 	}
 }
 
+// controlMessage is one as the kernel writes it.
+func controlMessage(level, kind uint32, data []byte) []byte {
+	b := binary.NativeEndian.AppendUint64(nil, uint64(controlHeader+len(data)))
+	b = binary.NativeEndian.AppendUint32(b, level)
+	b = binary.NativeEndian.AppendUint32(b, kind)
+	b = append(b, data...)
+	return append(b, make([]byte, -len(b)&7)...)
+}
+
+// All that the kernel tells of a run has room, and is read in any order.
+func TestControlsOfARun(t *testing.T) {
+	number := func(n uint32) []byte { return binary.NativeEndian.AppendUint32(nil, n) }
+	want := control{local: netip.MustParseAddr("2001::9"), lost: 7, size: 1400, class: 0xb9}
+	addr := want.local.As16()
+	messages := [][]byte{
+		controlMessage(unix.SOL_SOCKET, unix.SO_RXQ_OVFL, number(want.lost)),
+		controlMessage(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, append(addr[:], 0, 0, 0, 0)),
+		controlMessage(unix.IPPROTO_IPV6, unix.IPV6_TCLASS, number(uint32(want.class))),
+		controlMessage(unix.SOL_UDP, unix.UDP_GRO, number(uint32(want.size))),
+	}
+	for range messages {
+		messages = append(messages[1:], messages[0])
+		all := slices.Concat(messages...)
+		if got := parseControl(all); got != want || len(all) > controlSize {
+			t.Errorf("%+v from %d octets, want %+v from at most %d", got, len(all), want, controlSize)
+		}
+	}
+	if c := parseControl(controlMessage(unix.SOL_UDP, unix.UDP_GRO, number(1400)[:2])); c.size != 0 {
+		t.Errorf("size %d from two octets", c.size)
+	}
+}
+
 func FuzzParseControl(f *testing.F) {
 	var b [controlSize]byte
 	f.Add(b[:putControl(&b, control{local: netip.MustParseAddr("192.0.2.1")}, false)])
 	f.Add(b[:putControl(&b, control{local: netip.MustParseAddr("fe80::1%3"), size: 1400, class: 0xb9}, true)])
+	f.Add(controlMessage(unix.SOL_UDP, unix.UDP_GRO, []byte{0x78, 5, 0, 0}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if addr := parseControl(b).local; addr.IsValid() && len(b) < controlHeader+pktinfo4 {
-			t.Errorf("%v from %x", addr, b)
+		c := parseControl(b)
+		if c.local.IsValid() && len(b) < controlHeader+pktinfo4 || c.size != 0 && len(b) < controlHeader+4 || c.size < 0 {
+			t.Errorf("%+v from %x", c, b)
 		}
 	})
 }

@@ -227,12 +227,25 @@ func TestGroupOfOne(t *testing.T) {
 }
 
 func TestGroupTakesNoSharedPort(t *testing.T) {
-	other := mustGroup(t, 2, Config{Addr: loop4})
-	ike, nat := other[0].Ports()
+	for _, n := range []int{1, 2} {
+		checkNotShared(t, mustGroup(t, n, Config{Addr: loop4})[0])
+		checkNotShared(t, mustESP(t, n, Config{Addr: loop4})[0])
+	}
+	for _, n := range []int{-1, 0, 65} {
+		if _, err := Group(n, Config{Addr: loop4}); err == nil {
+			t.Errorf("a group of %d", n)
+		}
+	}
+}
+
+func checkNotShared(t *testing.T, other *Conn) {
+	ike, nat := other.Ports()
 	for _, cfg := range []Config{
 		{Addr: loop4, IKEPort: ike.Port()},
 		{Addr: loop4, NATPort: nat.Port()},
 		{IKEPort: ike.Port()},
+		{Addr: loop4, IKEPort: ike.Port(), ESP: func(Message) {}},
+		{Addr: loop4, NATPort: nat.Port(), ESP: func(Message) {}},
 	} {
 		for _, n := range []int{1, 2} {
 			if group, err := Group(n, cfg); err == nil {
@@ -241,11 +254,6 @@ func TestGroupTakesNoSharedPort(t *testing.T) {
 					c.Close()
 				}
 			}
-		}
-	}
-	for _, n := range []int{-1, 0, 65} {
-		if _, err := Group(n, Config{Addr: loop4}); err == nil {
-			t.Errorf("a group of %d", n)
 		}
 	}
 }
