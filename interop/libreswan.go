@@ -31,6 +31,9 @@ type Pluto struct {
 // SAs fail.
 func (n *Node) StartPluto(t testing.TB, conf, secrets string, connections ...string) *Pluto {
 	t.Helper()
+	if _, err := os.Stat(trixie()); err != nil {
+		t.Fatal("no libreswan folder: run interop/setup.sh")
+	}
 	p := &Pluto{node: n, dir: n.Dir(t, "pluto")}
 	if err := os.Mkdir(filepath.Join(p.dir, "nss"), 0o700); err != nil {
 		t.Fatal(err)

@@ -19,13 +19,16 @@ type NAT struct {
 // that was asked for, so that whoever does not look answers to the wrong one.
 const mappedPorts = "20000-29999"
 
+// router is the NAT's own address before its nodes.
+const router = "192.168.9.1"
+
 // NAT makes a router with eth0 on the hub.
 func (l *Lab) NAT(t testing.TB, word string) *NAT {
 	t.Helper()
 	r := &NAT{Node: l.Node(t, word)}
 	links(t,
 		"-n "+r.name+" link add lan0 type bridge",
-		"-n "+r.name+" addr add 192.168.9.1/24 dev lan0",
+		"-n "+r.name+" addr add "+router+"/24 dev lan0",
 		"-n "+r.name+" link set lan0 up",
 	)
 	r.MustRun(t, nil, "nft", fmt.Sprintf(`table ip nat {
@@ -52,14 +55,8 @@ func (r *NAT) Behind(t testing.TB, word string, inner ...string) *Node {
 	r.nodes++
 	n := r.lab.node(t, word, plug{r.name, "lan0", "port" + strconv.Itoa(r.nodes)},
 		netip.AddrFrom4([4]byte{192, 168, 9, byte(1 + r.nodes)}), inner)
-	n.RouteBy(t, netip.MustParseAddr("192.168.9.1"))
+	links(t, "-n "+n.name+" route add default via "+router)
 	return n
-}
-
-// RouteBy makes a neighbour the node's way to everywhere.
-func (n *Node) RouteBy(t testing.TB, neighbour netip.Addr) {
-	t.Helper()
-	links(t, "-n "+n.name+" route add default via "+neighbour.String())
 }
 
 // set writes a sysctl of the node's network.

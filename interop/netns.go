@@ -89,23 +89,60 @@ func (l *Lab) Node(t testing.TB, word string, inner ...string) *Node {
 		netip.AddrFrom4([4]byte{10, 9, 0, byte(l.nodes)}), inner)
 }
 
+// Pair makes two nodes with a veth between them and no way to anywhere else:
+// 10.9.1.1 and 10.9.1.2.
+func (l *Lab) Pair(t testing.TB, west, east string) (*Node, *Node) {
+	t.Helper()
+	w := l.alone(t, west, netip.MustParseAddr("10.9.1.1"), nil)
+	e := l.alone(t, east, netip.MustParseAddr("10.9.1.2"), nil)
+	links(t, "-n "+w.name+" link add eth0 type veth peer name eth0 netns "+e.name)
+	w.raise(t)
+	e.raise(t)
+	return w, e
+}
+
+// node makes a node and plugs it in.
 func (l *Lab) node(t testing.TB, word string, to plug, addr netip.Addr, inner []string) *Node {
 	t.Helper()
-	n := &Node{lab: l, name: l.namespace(word), word: word, port: to, Addr: addr}
-	t.Cleanup(func() { _ = ip("netns del " + n.name) })
-	commands := []string{
-		"netns add " + n.name,
-		"-n " + n.name + " link set lo up",
-		"-n " + to.namespace + " link add " + to.port + " type veth peer name eth0 netns " + n.name,
-		"-n " + to.namespace + " link set " + to.port + " master " + to.bridge + " up",
-		"-n " + n.name + " addr add " + addr.String() + "/24 dev eth0",
-		"-n " + n.name + " link set eth0 up",
-	}
-	for _, addr := range inner {
-		commands = append(commands, "-n "+n.name+" addr add "+addr+" dev lo")
-	}
-	links(t, commands...)
+	n := l.alone(t, word, addr, inner)
+	n.port = to
+	links(t,
+		"-n "+to.namespace+" link add "+to.port+" type veth peer name eth0 netns "+n.name,
+		"-n "+to.namespace+" link set "+to.port+" master "+to.bridge+" up")
+	n.raise(t)
 	return n
+}
+
+// alone makes a node that has no eth0 yet.
+func (l *Lab) alone(t testing.TB, word string, addr netip.Addr, inner []string) *Node {
+	t.Helper()
+	n := &Node{lab: l, name: l.namespace(word), word: word, Addr: addr}
+	t.Cleanup(func() { _ = ip("netns del " + n.name) })
+	links(t, "netns add "+n.name, "-n "+n.name+" link set lo up")
+	for _, addr := range inner {
+		links(t, "-n "+n.name+" addr add "+addr+" dev lo")
+	}
+	return n
+}
+
+// raise gives eth0 the node's address and sets it up.
+func (n *Node) raise(t testing.TB) {
+	t.Helper()
+	links(t,
+		"-n "+n.name+" addr add "+n.Addr.String()+"/24 dev eth0",
+		"-n "+n.name+" link set eth0 up")
+}
+
+// Face makes two nodes each other's way to everywhere, for IPv6 too.
+func (n *Node) Face(t testing.TB, other *Node) {
+	t.Helper()
+	addr6 := func(n *Node) string { return fmt.Sprintf("fd09::%x", n.Addr.As4()[3]) }
+	for _, x := range []struct{ here, there *Node }{{n, other}, {other, n}} {
+		links(t,
+			"-n "+x.here.name+" addr add "+addr6(x.here)+"/64 dev eth0 nodad",
+			"-n "+x.here.name+" route add default via "+x.there.Addr.String(),
+			"-n "+x.here.name+" route add default via "+addr6(x.there))
+	}
 }
 
 // links makes and changes links, addresses and routes: commands of ip, each of

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The real peers on a fresh Debian 12: strongSwan, tshark and iperf3 by apt, libreswan
-# in a Debian 13 folder of its own in the user's cache. Run again, it finds all
-# in place and does nothing. Prints what it does, one line each.
+# The real peers on a fresh Debian 12: strongSwan and the tools by apt, libreswan
+# in a Debian 13 folder of its own in the user's cache, which `setup.sh packages`
+# leaves out. Run again, it finds all in place and does nothing. Prints what it
+# does, one line each.
 set -euo pipefail
 
 die() { echo "interop/setup.sh: $*" >&2; exit 1; }
@@ -18,14 +19,14 @@ packages=(
   strongswan-charon charon-systemd strongswan-swanctl strongswan-pki
   libcharon-extra-plugins libcharon-extauth-plugins
   libstrongswan-extra-plugins libstrongswan-standard-plugins
-  tshark tcpdump iproute2 iputils-ping nftables iperf3 debootstrap openssl
+  tshark tcpdump iproute2 iputils-ping nftables iperf3 curl debootstrap openssl
 )
 
 installed() { dpkg-query -W -f '${db:Status-Status}\n' "$@" 2>/dev/null | grep -c '^installed$' || true; }
 
 install_packages() {
   [[ $(installed "${packages[@]}") == "${#packages[@]}" ]] && return
-  echo "installing strongSwan and tshark"
+  echo "installing strongSwan, tshark and the tools"
   # The daemons run only where a test starts them, never as services.
   local policy=/usr/sbin/policy-rc.d
   if [[ ! -e $policy ]]; then
@@ -61,4 +62,4 @@ make_trixie() {
 }
 
 install_packages
-make_trixie
+[[ ${1:-} == packages ]] || make_trixie

@@ -3,8 +3,11 @@ package interop
 import (
 	"encoding/json"
 	"errors"
+	"regexp"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 )
 
 // Ping sends ten echo requests from one inner address of the node to another
@@ -51,17 +54,18 @@ func (n *Node) Trickle(t testing.TB, from, to string) Flow {
 	return n.iperf(t, from, to, 1, "--fq-rate", "20M", "--length", "4K")
 }
 
-// Datagrams sends UDP of this size for some seconds as fast as the node can.
-func (n *Node) Datagrams(t testing.TB, from, to string, seconds, size int) Flow {
+// Datagrams sends UDP of this size for some seconds at a rate in iperf3's
+// words, of which 0 is as fast as the node can.
+func (n *Node) Datagrams(t testing.TB, from, to string, seconds, size int, rate string) Flow {
 	t.Helper()
-	return n.iperf(t, from, to, seconds, "--udp", "--bandwidth", "0", "--length", strconv.Itoa(size))
+	return n.iperf(t, from, to, seconds, "--udp", "--bandwidth", rate, "--length", strconv.Itoa(size))
 }
 
 func (n *Node) iperf(t testing.TB, from, to string, seconds int, more ...string) Flow {
 	t.Helper()
 	out := n.MustRun(t, nil, append([]string{"iperf3", "--json", "--client", to, "--bind", from,
 		"--time", strconv.Itoa(seconds)}, more...)...)
-	flow, err := parseFlow([]byte(out))
+	flow, err := parseFlow([]byte(out[max(0, strings.Index(out, "{")):])) // warnings come before
 	if err != nil {
 		t.Fatalf("iperf3: %v\n%s", err, out)
 	}
@@ -104,4 +108,75 @@ func parseFlow(b []byte) (Flow, error) {
 		flow.Packets, flow.Lost, flow.OutOfOrder = udp.Packets, udp.Lost, udp.OutOfOrder
 	}
 	return flow, nil
+}
+
+// Pulse is a ping every 50 ms until t ends, whatever comes of it.
+type Pulse struct {
+	*Process
+}
+
+// Pulse begins to ping and waits for the first answer. from may be empty: the
+// node chooses.
+func (n *Node) Pulse(t testing.TB, from, to string) *Pulse {
+	t.Helper()
+	command := []string{"ping", "-n", "-D", "-O", "-i", "0.05"}
+	if from != "" {
+		command = append(command, "-I", from)
+	}
+	p := &Pulse{n.Start(t, nil, append(command, to)...)}
+	p.Beat(t, time.Time{})
+	return p
+}
+
+// Beat waits for an answer that has come after a moment, and returns when it
+// came.
+func (p *Pulse) Beat(t testing.TB, after time.Time) (came time.Time) {
+	t.Helper()
+	until(t, "an answer to "+p.name, func() bool {
+		for _, at := range p.beats() {
+			if at.After(after) {
+				came = at
+				return true
+			}
+		}
+		return false
+	})
+	return came
+}
+
+// Last is when the last answer before a moment came.
+func (p *Pulse) Last(before time.Time) (last time.Time) {
+	for _, at := range p.beats() {
+		if at.Before(before) {
+			last = at
+		}
+	}
+	return last
+}
+
+var beat = regexp.MustCompile(`^\[(\d+)\.(\d{6})\] \d+ bytes from `)
+
+func (p *Pulse) beats() (came []time.Time) {
+	for _, line := range p.log.since(0) {
+		if m := beat.FindStringSubmatch(line); m != nil {
+			seconds, _ := strconv.ParseInt(m[1], 10, 64)
+			micros, _ := strconv.ParseInt(m[2], 10, 64)
+			came = append(came, time.Unix(seconds, micros*1000))
+		}
+	}
+	return came
+}
+
+// Misses waits until so many more pings have gone without an answer.
+func (p *Pulse) Misses(t testing.TB, mark, count int) {
+	t.Helper()
+	until(t, "unanswered pings", func() bool {
+		missed := 0
+		for _, line := range p.log.since(mark) {
+			if strings.Contains(line, "no answer yet") || strings.Contains(line, "sendmsg") || strings.Contains(line, "Unreachable") {
+				missed++
+			}
+		}
+		return missed >= count
+	})
 }
