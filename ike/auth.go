@@ -287,7 +287,11 @@ func (e *Endpoint) acceptAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 		}
 	}
 	ni, nr := sa.half.ni, sa.half.nr
-	child, refusal := e.acceptChild(sa, ni, nr)
+	away := e.leaves(sa)
+	child, refusal := offer{}, wire.NotifyType(0)
+	if !away {
+		child, refusal = e.acceptChild(sa, ni, nr)
+	}
 	asked := m.has(wire.NotifyTicketRequest)
 	e.takeTokens(sa)
 	e.learnMobike(sa)
@@ -300,9 +304,12 @@ func (e *Endpoint) acceptAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 	w.Auth(auth)
 	e.addToken(w, sa) //rfc:6290-4.2-1 6290-4.2-2 6290-4.2-3 6290-4.3-3
 	e.addLifetime(w, sa)
-	if refusal != 0 {
+	switch {
+	case away:
+		w.Notify(wire.Notify{Type: wire.NotifyRedirect, Data: e.drain.to})
+	case refusal != 0:
 		w.Notify(wire.Notify{Type: refusal})
-	} else {
+	default:
 		e.addChild(w, child)
 	}
 	e.addMobike(w, sa)
@@ -311,9 +318,12 @@ func (e *Endpoint) acceptAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 	}
 	msg := e.protect(sa, 0)
 	e.establish(sa)
-	if refusal == 0 {
+	switch {
+	case away:
+		e.sent(sa)
+	case refusal == 0:
 		e.install(sa, child) //rfc:5723-4.3.4-1 5723-5-13
-	} else {
+	default:
 		e.event(sa, Event{Kind: EventChildFailed, Err: &LocalError{refusal, "no Child SA"}})
 	}
 	e.respond(sa, msg) //rfc:5723-4.1-11

@@ -1,6 +1,8 @@
 package ike
 
 import (
+	"net/netip"
+
 	"blackswan/wire"
 )
 
@@ -166,6 +168,7 @@ func (e *Endpoint) connected(sa *SA) {
 		sa.fullAuth, sa.serial = e.wall, 1
 	}
 	e.takeLifetime(sa) // no resume moves a deadline: the gateway says what is left
+	to, away := e.redirectOf(sa, nil)
 	child, refusal := e.checkChild(sa, sa.half.ni, sa.half.nr)
 	e.takeTokens(sa)
 	e.learnMobike(sa)
@@ -175,7 +178,7 @@ func (e *Endpoint) connected(sa *SA) {
 	e.establish(sa)
 	if refusal == nil {
 		e.install(sa, child)
-	} else {
+	} else if !away {
 		e.event(sa, Event{Kind: EventChildFailed, Err: refusal})
 	}
 	if t != nil {
@@ -183,10 +186,15 @@ func (e *Endpoint) connected(sa *SA) {
 			e.forgetTicket(t) //rfc:5723-4.3.1-3
 		}
 		t.silent, t.unheard, t.found, t.tries, t.full, t.by = 0, 0, false, 0, false, ByNothing
+		t.from, t.wanted, t.elsewhere = netip.Addr{}, "", false
 	}
 	e.takeTicket(sa)
 	if t != nil {
 		e.retire(sa)
+	}
+	if away {
+		e.sentAway(sa, to)
+		return
 	}
 	if fresh { // rule D7
 		sa.confirmAt = e.now + 1e9 + e.within(29e9)

@@ -28,6 +28,8 @@ const (
 	CommandSuspended                             // For: the host slept so long
 	CommandHint                                  // the link changed: check liveness (rule A7)
 	CommandForget                                // drop every SA without a word
+	CommandGateway                               // initiator: Remote is the IKE port of the gateway Name, which AskGateway asked for Conn; invalid: nobody knows it
+	CommandDrain                                 // gateway: send everybody to the gateway Name, an address or a name; "": no more (RFC 5685)
 	CommandMoved                                 // initiator: Local is the address that we reach the gateway of Conn from now; nil: of all
 )
 
@@ -38,8 +40,9 @@ type Command struct {
 	SA            Handle
 	Conn          *Connection
 	Local, Remote netip.AddrPort // CommandConnect, CommandMoved: IKE ports, no marker
-	Ticket        []byte         // CommandConnect: from the jar, may be empty
-	Session       []byte         // CommandConnect: its encoded ticket.Session
+	Name          string
+	Ticket        []byte // CommandConnect: from the jar, may be empty
+	Session       []byte // CommandConnect: its encoded ticket.Session
 	Ring          []ticket.Key
 	QCD           *qcd.Generations
 	Boot          spi.Boot
@@ -84,7 +87,7 @@ func (e *Endpoint) Command(now time.Time, c Command) {
 	e.at(now)
 	switch c.Kind {
 	case CommandConnect:
-		t := &tunnel{conn: c.Conn, ike: [2]netip.AddrPort{c.Local, c.Remote}}
+		t := &tunnel{conn: c.Conn, ike: [2]netip.AddrPort{c.Local, c.Remote}, home: c.Remote}
 		if len(c.Ticket) > 0 {
 			t.ticket, t.session = append([]byte(nil), c.Ticket...), append([]byte(nil), c.Session...)
 			t.expires = c.Until
@@ -107,6 +110,14 @@ func (e *Endpoint) Command(now time.Time, c Command) {
 				e.movedTo(t, c.Local)
 			}
 		}
+	case CommandGateway:
+		for _, t := range e.tunnels {
+			if t.conn == c.Conn {
+				e.resolved(t, c.Name, c.Remote)
+			}
+		}
+	case CommandDrain:
+		e.startDrain(c.Name)
 	case CommandInitialContact:
 		e.initialContact(nil, c.Identity)
 	case CommandForget:

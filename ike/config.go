@@ -76,6 +76,7 @@ type Timers struct {
 	CacheLife   time.Duration  // of a cached response
 	CrowdStep   time.Duration  // first step of the wait before a full handshake (rule E7)
 	CrowdCap    time.Duration  // its cap
+	DrainGrace  time.Duration  // how long an SA that was sent away may take to go (RFC 5685 5)
 	EndGrace    time.Duration  // how long an SA outlives its authentication or lifetime (RFC 4478 2)
 }
 
@@ -100,6 +101,7 @@ func DefaultTimers() Timers {
 		CacheLife:   3 * time.Minute,
 		CrowdStep:   2 * time.Second,
 		CrowdCap:    time.Minute,
+		DrainGrace:  30 * time.Second,
 		EndGrace:    30 * time.Second,
 	}
 }
@@ -155,6 +157,7 @@ type Connection struct {
 	LocalTS, RemoteTS []wire.Selector
 
 	Gateway    netip.AddrPort // initiator: where to
+	Gateways   []Gateway      // initiator: others of the same identity and secrets
 	GatewayNAT uint16         // initiator: the gateway's port for UDP encapsulation, normally 4500
 
 	Fragment  int           // largest IKE datagram in octets, IP and UDP headers not counted
@@ -162,6 +165,7 @@ type Connection struct {
 	Reauth    time.Duration // responder: AUTH_LIFETIME; 0: none (RFC 4478)
 	Lifetime  time.Duration // of the IKE SA; bounds the ticket (RFC 5723 6.2)
 	Tickets   bool          // ask for (initiator) or grant (responder) tickets
+	Redirects bool          // initiator: follow REDIRECT (RFC 5685)
 	MOBIKE    bool          // the client may change its address (RFC 4555)
 	Libreswan bool          // the short AUTH form and no COOKIE on resume (rules E2, F1)
 	Grant     ticket.Limits

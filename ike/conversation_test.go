@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,7 +21,7 @@ var update = flag.Bool("update", false, "write the conversations in testdata ane
 // above "---" a script, one word of stage after the other, below it what came of
 // it. Times are since the beginning; what is inside SK is shown, names only.
 //
-//	tokens off | roll call off | cookies always | fragment 400 | login 10m | mobike     before the first word
+//	tokens off | roll call off | cookies always | fragment 400 | login 10m | mobike | redirects     before the first word
 //	connect              the client connects, with the ticket of its jar
 //	advance 30s          time passes
 //	crash gw             kill -9 and a start; the roll call goes on from its table
@@ -29,6 +30,7 @@ var update = flag.Bool("update", false, "write the conversations in testdata ane
 //	restart cl empty     the same, and the jar is lost
 //	close | delete gw    DELETE by the client, by the gateway
 //	drop 1 gw IKE_AUTH   the gateway's next message of that exchange is lost
+//	drain gw | stop gw   the gateway sends everybody to the second one, whose arrows are double; it is gone
 //	cut | heal           nothing gets through, all does
 //	move 203.0.113.9     the client has that address now
 //	sleep 1h             the client slept so long
@@ -80,6 +82,9 @@ func newStage(t *testing.T, script string) *stage {
 			s.setting(line, gw, cl)
 		}
 	})
+	if slices.Contains(s.script, "redirects") {
+		s.w.second()
+	}
 	s.first = s.w.now
 	s.w.lose = s.sent
 	return s
@@ -94,6 +99,10 @@ func (s *stage) setting(line string, gw, cl *Config) bool {
 		gw.RollCall, cl.RollCall = RollCallOff, RollCallOff
 	case line == "cookies always":
 		gw.Limits.CookieAt, gw.Limits.HalfResumes = 0, 0
+	case line == "redirects":
+		for _, c := range cl.Connections {
+			c.Redirects, c.Gateways = true, []Gateway{{Name: "gw2.test", Addr: secondAddr}}
+		}
 	case line == "mobike":
 		for _, c := range append(gw.Connections, cl.Connections...) {
 			c.MOBIKE = true
@@ -124,7 +133,7 @@ func (s *stage) play() string {
 		s.w.advanceNodes()
 		s.w.deliver()
 		s.events()
-		for _, n := range []*node{s.w.gw, s.w.cl} {
+		for _, n := range s.w.nodes() {
 			if at, ok := n.e.Deadline(); ok {
 				fmt.Fprintf(&s.out, "    %s due %s\n", n.name, s.clock(at))
 			}
@@ -163,6 +172,13 @@ func (s *stage) word(line string, f []string) {
 		s.drop[f[2]+" "+f[3]], _ = strconv.Atoi(f[1])
 	case line == "cut", line == "heal":
 		s.cut = line == "cut"
+	case line == "drain gw":
+		w.gw.e.Command(w.now, Command{Kind: CommandDrain, Name: secondAddr.Addr().String()})
+		w.drain(w.gw)
+	case line == "stop gw":
+		w.gw.e.Command(w.now, Command{Kind: CommandForget})
+		w.drain(w.gw)
+		w.gw.addr, w.gw.also = netip.AddrPort{}, nil
 	case f[0] == "move" && len(f) == 2:
 		w.moveClient(netip.AddrPortFrom(netip.MustParseAddr(f[1]), 500))
 	case f[0] == "sleep" && len(f) == 2:
@@ -184,7 +200,7 @@ func (s *stage) advance(d time.Duration) {
 	w := s.w
 	for end := w.now.Add(d); w.now.Before(end); s.events() {
 		next := end
-		for _, n := range []*node{w.gw, w.cl} {
+		for _, n := range w.nodes() {
 			if at, ok := n.e.Deadline(); ok && at.Before(next) {
 				next = at
 			}
@@ -245,7 +261,10 @@ func (s *stage) sent(from *node, p Packet) bool {
 	which := from.name + " " + h.Exchange.String()
 	lost := s.cut || s.drop[which] > 0
 	s.drop[which] = max(s.drop[which]-1, 0)
-	arrow := map[bool]string{true: "<-", false: "->"}[from == s.w.gw]
+	arrow := map[bool]string{true: "->", false: "<-"}[from == s.w.cl]
+	if from.addr == secondAddr || p.Remote.Addr() == secondAddr.Addr() {
+		arrow = map[string]string{"->": "=>", "<-": "<="}[arrow]
+	}
 	fmt.Fprintf(&s.out, "%s %s %s%s\n", s.clock(s.w.now), arrow, line, map[bool]string{true: "  lost"}[lost])
 	return lost
 }
@@ -258,12 +277,12 @@ func (s *stage) clock(at time.Time) string {
 var eventNames = map[EventKind]string{
 	EventEstablished: "established", EventConfirmed: "confirmed", EventDown: "down", EventDetected: "detected", EventResuming: "resuming",
 	EventFallback: "fallback", EventFailed: "failed", EventChildFailed: "child failed", EventTicket: "ticket", EventRefused: "refused",
-	EventCounterFull: "counter full", EventReauth: "reauth", EventMoved: "moved", EventOutlived: "outlived",
+	EventCounterFull: "counter full", EventReauth: "reauth", EventMoved: "moved", EventRedirected: "redirected", EventDrained: "drained", EventOutlived: "outlived",
 }
 
 // events writes what happened since the last time.
 func (s *stage) events() {
-	for _, n := range []*node{s.w.gw, s.w.cl} {
+	for _, n := range s.w.nodes() {
 		for _, e := range n.events[s.told[n]:] {
 			text := eventNames[e.Kind]
 			switch {

@@ -38,7 +38,7 @@ type Endpoint struct {
 	halfFrom map[netip.Prefix]int // half-open SAs of IKE_SA_INIT by source
 	ours     map[wire.SPI]uint32  // our SPI -> slot
 	heap     []deadline
-	counts   struct{ half, halfResumes, established, questions, pieces int }
+	counts   struct{ half, halfResumes, established, questions, pieces, redirects int }
 
 	asked     map[uint64]Handle // open questions
 	lastAsked uint64
@@ -70,6 +70,7 @@ type Endpoint struct {
 	plainESP   bucket
 	call       rollCall
 	tunnels    []*tunnel
+	drain      drain
 	wake       int64 // earliest time of a tunnel's next attempt
 	freeHalves []*half
 
@@ -327,7 +328,7 @@ func (e *Endpoint) Deadline() (time.Time, bool) {
 	if e.served() || e.call.due(e.now) {
 		return e.time(e.now), true
 	}
-	at := sooner(e.call.next(), e.wake)
+	at := sooner(sooner(e.call.next(), e.wake), e.drain.at)
 	if len(e.heap) > 0 {
 		at = sooner(at, e.heap[0].at)
 	}
@@ -354,6 +355,9 @@ func (e *Endpoint) Advance(now time.Time) {
 	}
 	if due(e.wake, e.now) {
 		e.wakeTunnels()
+	}
+	if due(e.drain.at, e.now) {
+		e.drainSome()
 	}
 	e.first.expire(e.now)
 	e.serveQueues(64)

@@ -56,13 +56,14 @@ const (
 	DropHint              // unauthenticated notify: at most a hint (rule A7)
 	DropSelf              // addressed to ourselves or from an unusable address
 	DropStale             // an answer or command for what is gone
+	DropRedirect          // a REDIRECT that is not followed (RFC 5685)
 	DropPath              // a MOBIKE path that was refused, or a COOKIE2 that is wrong (RFC 4555)
 	reasons
 )
 
 var reasonNames = [reasons]string{
 	"none", "short", "version", "flags", "unknown_spi", "limited", "malformed", "icv", "message_id", "repeat",
-	"state", "cookie", "full", "token", "token_rate", "ticket", "fragment", "expired", "hint", "self", "stale", "path",
+	"state", "cookie", "full", "token", "token_rate", "ticket", "fragment", "expired", "hint", "self", "stale", "redirect", "path",
 }
 
 func (r Reason) String() string { return reasonNames[r] }

@@ -125,6 +125,8 @@ const (
 	EventCounterFull                         // SPI counter used up: make a new epoch durable, then CommandEpoch
 	EventReauth                              // client: a full handshake begins before the authentication ends (RFC 4478)
 	EventMoved                               // MOBIKE: traffic goes to and from another address now; Remote is the peer's
+	EventRedirected                          // client: it goes to the gateway Remote (RFC 5685)
+	EventDrained                             // gateway: of those that follow REDIRECT nobody is left here
 	EventOutlived                            // the authentication or the lifetime of an SA is over: it is deleted
 )
 

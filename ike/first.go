@@ -138,6 +138,9 @@ func (e *Endpoint) firstMessage(p Packet, h wire.Header) {
 		e.repeatFirst(p, d)
 		return
 	}
+	if e.sendAway(p, h, ni) {
+		return
+	}
 	proved := e.cookieShown(p, h, ni)
 	if resume {
 		if e.resumeFast(p, h, key, proved) {

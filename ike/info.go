@@ -15,16 +15,17 @@ import (
 type requestKind uint8
 
 const (
-	requestNone    requestKind = iota
-	requestFirst               // IKE_SA_INIT, IKE_SESSION_RESUME
-	requestAuth                // IKE_AUTH
-	requestEmpty               // liveness, or the confirmation of rule D7
-	requestDelete              // of the IKE SA
-	requestTicket              // TICKET_REQUEST (RFC 5723 4.1)
-	requestToken               // a new QCD_TOKEN for the peer (RFC 6290 4.4)
-	requestRelease             // DELETE of the Child SA
-	requestMove                // UPDATE_SA_ADDRESSES (RFC 4555 3.5)
-	requestRoute               // return routability of the client's address (RFC 4555 3.7)
+	requestNone     requestKind = iota
+	requestFirst                // IKE_SA_INIT, IKE_SESSION_RESUME
+	requestAuth                 // IKE_AUTH
+	requestEmpty                // liveness, or the confirmation of rule D7
+	requestDelete               // of the IKE SA
+	requestTicket               // TICKET_REQUEST (RFC 5723 4.1)
+	requestToken                // a new QCD_TOKEN for the peer (RFC 6290 4.4)
+	requestRelease              // DELETE of the Child SA
+	requestMove                 // UPDATE_SA_ADDRESSES (RFC 4555 3.5)
+	requestRedirect             // REDIRECT: a gateway that drains (RFC 5685 5)
+	requestRoute                // return routability of the client's address (RFC 4555 3.7)
 )
 
 // paddedLiveness is the size to which an AEAD liveness request is padded, so
@@ -67,6 +68,8 @@ func (e *Endpoint) request(sa *SA, kind requestKind) {
 		w.Notify(wire.Notify{Type: wire.NotifyTicketRequest}) //rfc:5723-4.1-4 5723-7-1
 	case requestToken:
 		e.addToken(w, sa)
+	case requestRedirect:
+		w.Notify(wire.Notify{Type: wire.NotifyRedirect, Data: e.drain.to})
 	}
 	cookie := e.addPath(w, sa, kind)
 	c.open = exchange{kind: kind, id: id, msgs: append([]byte(nil), e.protect(sa, atLeast)...), began: e.now, cookie: cookie, hasty: kind == requestMove}
@@ -107,6 +110,8 @@ func (e *Endpoint) response(sa *SA, p Packet, h wire.Header) {
 		return
 	}
 	switch {
+	case kind == requestRedirect:
+		e.sent(sa)
 	case kind == requestDelete:
 		e.ended(sa, "deleted by us", false)
 		return
@@ -179,6 +184,7 @@ func (e *Endpoint) informed(sa *SA, h wire.Header) {
 		e.planEnd(sa)
 	}
 	refusal, moved := e.relocate(sa)
+	to, away := e.redirectOf(sa, nil)
 	w := e.compose(sa, wire.ExchangeInformational, true, h.MessageID)
 	e.addMobility(w, sa, refusal)
 	e.releaseChildren(w, sa)
@@ -188,6 +194,9 @@ func (e *Endpoint) informed(sa *SA, h wire.Header) {
 	e.respond(sa, e.protect(sa, 0)) //rfc:5723-4.1-11
 	if moved {
 		e.move(sa)
+	}
+	if away {
+		e.redirected(sa.tun, to, true)
 	}
 }
 

@@ -56,6 +56,7 @@ func (e *Endpoint) initMessage(sa *SA) []byte {
 	w.Nonce(hf.ni)
 	e.addDetection(&w, sa, Packet{Local: sa.local.addrPort(), Remote: sa.remote.addrPort()})
 	e.addSupport(&w, sa, true)
+	e.addRedirect(&w, sa.tun)
 	w.Finish()
 	e.arena = w.Buf
 	return e.arena[at:]
@@ -98,6 +99,8 @@ func (e *Endpoint) initAnswer(sa *SA, p Packet, h wire.Header) {
 		e.initAccepted(sa, p, h)
 	case m.has(wire.NotifyCookie):
 		e.cookieAsked(sa)
+	case m.has(wire.NotifyRedirect):
+		e.redirectedFirst(sa)
 	case m.has(wire.NotifyInvalidKEPayload):
 		n, _ := m.note(wire.NotifyInvalidKEPayload)
 		if len(n.Data) != 2 || !e.otherGroup(sa, wire.TransformID(binary.BigEndian.Uint16(n.Data))) {

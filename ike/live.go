@@ -14,6 +14,10 @@ func (e *Endpoint) tick(sa *SA) {
 	if due(sa.cacheAt, e.now) {
 		sa.cacheAt, sa.resp = 0, nil
 	}
+	if due(sa.expires, e.now) && sa.half == nil {
+		e.down(sa, "redirected", true)
+		return
+	}
 	if due(sa.expires, e.now) {
 		e.drop(DropExpired)
 		e.failed(sa, errTimeout)
@@ -215,6 +219,9 @@ func (e *Endpoint) establish(sa *SA) {
 	e.freeHalf(sa)
 	sa.state, sa.expires, sa.born = stateEstablished, 0, e.wall
 	e.counts.established++
+	if sa.redirects {
+		e.counts.redirects++
+	}
 	e.rememberPeer(sa)
 	e.event(sa, Event{Kind: EventEstablished})
 	e.noteRollCall(sa)
@@ -267,6 +274,10 @@ func (e *Endpoint) down(sa *SA, why string, silent bool) {
 	}
 	e.forgetPeer(sa)
 	e.counts.established--
+	if sa.redirects {
+		e.counts.redirects--
+		e.allGone()
+	}
 	e.release(sa)
 }
 

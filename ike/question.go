@@ -16,6 +16,7 @@ const (
 	AskAgree                           // Pair (nil: make one of Group) and Public -> Answer.Shared, and Answer.Public if the pair was made
 	AskSign                            // Octets -> Answer.Auth, Answer.Certs
 	AskVerify                          // ID, Certs, Auth over Octets -> Answer.Err nil, Answer.Cert
+	AskGateway                         // initiator: the address of the gateway Name, answer by CommandGateway (RFC 5685)
 	AskRing                            // an unknown ticket key was named: read the ring again, answer by CommandKeys (rule D10)
 )
 
@@ -28,6 +29,7 @@ type Question struct {
 	Group  wire.TransformID
 	Pair   *suite.KeyPair
 	Public []byte
+	Name   string // AskGateway
 
 	Octets  []byte        // the octets to sign or that were signed, RFC 7296 2.15
 	Hashes  []uint16      // the peer's SIGNATURE_HASH_ALGORITHMS, RFC 7427 4

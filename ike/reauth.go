@@ -1,6 +1,10 @@
 package ike
 
-import "blackswan/wire"
+import (
+	"net/netip"
+
+	"blackswan/wire"
+)
 
 // Repeated authentication, RFC 4478, and the end of an SA that outlived its
 // lifetime. The gateway says how long a login holds and ends the SA when that
@@ -66,21 +70,36 @@ func (e *Endpoint) outlived(sa *SA) {
 func (e *Endpoint) replace(sa *SA, resume bool) {
 	t := sa.tun
 	t.old, t.at = sa.handle(), 0
-	if resume && e.mayResume(t) {
-		e.startResume(t)
-	} else {
-		e.startInit(t)
-	}
+	e.begin(t, resume)
 	if t.sa == t.old { // no SPI left for it
 		e.keepOld(t)
 	}
 }
 
+// begin begins an attempt: a resume if that is wanted and can be.
+func (e *Endpoint) begin(t *tunnel, resume bool) {
+	if resume && e.mayResume(t) {
+		e.startResume(t)
+	} else {
+		e.startInit(t)
+	}
+}
+
 // keepOld goes on with the SA that was to be replaced; another attempt follows
-// after a random wait that doubles.
+// after a random wait that doubles. Where a redirect led in vain, none does.
 func (e *Endpoint) keepOld(t *tunnel) {
 	sa := e.sa(t.old)
 	t.sa, t.old, t.at, t.mapped = t.old, 0, 0, len(t.ticket) > 0
+	if t.elsewhere {
+		t.elsewhere, t.from = false, netip.Addr{}
+		t.ike[1] = netip.AddrPortFrom(sa.remote.addrPort().Addr(), t.home.Port())
+		if !sa.child.up { // it was redirected in IKE_AUTH: there is nothing to keep
+			e.abandon(sa, "redirected in vain")
+		} else {
+			e.planEnd(sa)
+		}
+		return
+	}
 	wait := min(int64(e.cfg.Timers.CrowdStep)<<min(t.tries, 16), int64(e.cfg.Timers.CrowdCap))
 	t.tries++
 	sa.endAt = e.now + 1 + wait/2 + e.within(wait/2)

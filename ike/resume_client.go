@@ -33,8 +33,8 @@ func (e *Endpoint) mayResume(t *tunnel) bool {
 }
 
 // resumeOverhead is a RESUME without its ticket: header, COOKIE, Ni, the
-// notify's header, NAT detection, support notifies, Vendor ID.
-const resumeOverhead = wire.HeaderLen + 8 + 64 + 4 + nonceLen + 8 + 2*28 + 8 + 20 + 4
+// notify's header, NAT detection, support notifies, Vendor ID, REDIRECTED_FROM.
+const resumeOverhead = wire.HeaderLen + 8 + 64 + 4 + nonceLen + 8 + 2*28 + 8 + 20 + 4 + 8 + 2 + 16
 
 // startResume sends IKE_SESSION_RESUME: from the path that the dead SA used at
 // first, because a NAT may know no other (rule C4).
@@ -74,6 +74,7 @@ func (e *Endpoint) resumeRequestMessage(sa *SA) []byte {
 		e.addDetection(&w, sa, Packet{Local: sa.local.addrPort(), Remote: sa.remote.addrPort()}) //rfc:5723-4.3.2-11 5723-4.3.2-12
 		e.addSupport(&w, sa, false)                                                              //rfc:5723-5-16
 	}
+	e.addRedirect(&w, t)
 	w.Finish()
 	e.arena = w.Buf
 	return e.arena[at:]
@@ -94,6 +95,8 @@ func (e *Endpoint) resumeAnswer(sa *SA, p Packet, h wire.Header) {
 		e.resumeCandidate(sa, p, h, nr)
 	case e.msg.has(wire.NotifyCookie):
 		e.cookieAsked(sa)
+	case e.msg.has(wire.NotifyRedirect) && len(hf.candidates) == 0:
+		e.redirectedFirst(sa)
 	case e.msg.has(wire.NotifyTicketNACK): //rfc:5723-4.3.2-5
 		if !hf.nacked && len(hf.candidates) == 0 {
 			hf.nacked = true // forgeable: a valid Nr still wins

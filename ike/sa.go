@@ -48,38 +48,39 @@ type SA struct {
 	cold *cold            // an open request, waiting requests, reassembly
 	tun  *tunnel          // initiator: the connection that this SA serves
 
-	spi      wire.SPIs
-	lineage  [16]byte // of the tickets that this SA grants (rule D5)
-	serial   uint32
-	claimed  uint32 // serial of the ticket that made this SA, 0: a full handshake
-	slot     uint32
-	use      uint32 // how often the slot was used, for Handle
-	state    state
-	Original bool // we made this SA: the I flag, the order of the SPIs, SK_*i and SK_*r
-	Client   bool // we began the first SA of the series: tickets
-	resumed  bool
-	marker   bool // packets carry the non-ESP marker
-	frag     bool // both sides support fragmentation
-	rollCall bool // the peer announced the roll call
-	behind   bool // a NAT is on the path
-	natted   bool // we are behind one
-	mobike   bool // both sides move (RFC 4555)
-	confirm  bool // resumed and not yet confirmed (rule D7)
-	form     uint8
-	method   [2]uint8 // authentication methods of the initiator and the responder
-	gen      uint8    // generation of our SPI (rule B2)
-	tokens   [2]qcd.Digest
-	budget   qcd.Budget
-	suite    suite.Suite
-	keys     suite.Keys
-	iv       uint64
-	recv     window.Recv
-	sent     window.Send
-	respSum  uint64 // hash of the request that resp answers
-	reqSum   uint64 // hash of the request at hand
-	peerNext uint32 // next SA of the same peer, slot+1
-	local    addr
-	remote   addr
+	spi       wire.SPIs
+	lineage   [16]byte // of the tickets that this SA grants (rule D5)
+	serial    uint32
+	claimed   uint32 // serial of the ticket that made this SA, 0: a full handshake
+	slot      uint32
+	use       uint32 // how often the slot was used, for Handle
+	state     state
+	Original  bool // we made this SA: the I flag, the order of the SPIs, SK_*i and SK_*r
+	Client    bool // we began the first SA of the series: tickets
+	resumed   bool
+	marker    bool // packets carry the non-ESP marker
+	frag      bool // both sides support fragmentation
+	rollCall  bool // the peer announced the roll call
+	behind    bool // a NAT is on the path
+	natted    bool // we are behind one
+	redirects bool // responder: the client follows REDIRECT (RFC 5685)
+	mobike    bool // both sides move (RFC 4555)
+	confirm   bool // resumed and not yet confirmed (rule D7)
+	form      uint8
+	method    [2]uint8 // authentication methods of the initiator and the responder
+	gen       uint8    // generation of our SPI (rule B2)
+	tokens    [2]qcd.Digest
+	budget    qcd.Budget
+	suite     suite.Suite
+	keys      suite.Keys
+	iv        uint64
+	recv      window.Recv
+	sent      window.Send
+	respSum   uint64 // hash of the request that resp answers
+	reqSum    uint64 // hash of the request at hand
+	peerNext  uint32 // next SA of the same peer, slot+1
+	local     addr
+	remote    addr
 
 	child child
 

@@ -10,7 +10,8 @@ import (
 // SA, or an attempt, or a time for the next one.
 type tunnel struct {
 	conn    *Connection
-	ike     [2]netip.AddrPort // our and the gateway's configured IKE ports
+	ike     [2]netip.AddrPort // our IKE port, and that of the gateway in use
+	home    netip.AddrPort    // of the configured gateway
 	sa      Handle
 	old     Handle // established, and being replaced by sa (make before break)
 	ticket  []byte
@@ -31,6 +32,12 @@ type tunnel struct {
 	paths []netip.Addr // the gateway's addresses, of an SA with MOBIKE
 	tried int          // how many of them were tried since one answered
 	seen  []byte       // NAT_DETECTION_DESTINATION_IP: where the gateway saw us last
+
+	from      netip.Addr          // who redirected us; invalid: nobody (RFC 5685)
+	wanted    string              // the gateway whose address is asked for
+	elsewhere bool                // sa replaces old because of a redirect
+	redirects int                 // how many were followed
+	followed  [maxRedirects]int64 // when the last of them were
 }
 
 // maxSilent resumes without an answer to IKE_AUTH: a full handshake (rule E6).
@@ -91,8 +98,15 @@ func (e *Endpoint) failed(sa *SA, err error) {
 		return
 	}
 	t.sa = 0
+	refused := err != errTimeout && resume // the gateway is there
+	old := e.sa(t.old) != nil
+	if !old && (err == errTimeout && !t.mapped || !refused && t.from.IsValid()) {
+		t.nextGateway()
+	}
 	switch {
-	case e.sa(t.old) != nil:
+	case old && t.elsewhere && refused:
+		e.startInit(t)
+	case old:
 		e.keepOld(t)
 	case err != errTimeout:
 		e.crowd(t)

@@ -70,11 +70,13 @@ type Count struct {
 	Reassemblies          int    // messages being put together from fragments
 	RollCallLeft          int    // entries that are not done with
 	RollCallShown         uint64 // messages, since the start
+	Redirects             int    // established SAs whose client follows REDIRECT (RFC 5685)
 }
 
 // Count counts what e holds.
 func (e *Endpoint) Count() Count {
 	c := Count{Established: e.counts.established, HalfOpen: e.counts.half + e.counts.halfResumes, RollCallShown: e.call.shown}
+	c.Redirects = e.counts.redirects
 	c.Claims, c.Questions, c.Reassemblies = len(e.claims), e.counts.questions, e.counts.pieces
 	last := e.call.cursor[len(e.call.cursor)-1]
 	for i := range e.call.lines {

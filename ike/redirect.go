@@ -1,0 +1,170 @@
+package ike
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"blackswan/wire"
+)
+
+// REDIRECT at the client, RFC 5685: the gateway names another one.
+//
+//	-> IKE_SA_INIT {..., N(REDIRECT_SUPPORTED)}            and IKE_SESSION_RESUME
+//	<- IKE_SA_INIT {N(REDIRECT, gateway, Ni)}              nothing authenticates it
+//	<- IKE_AUTH SK {IDr, AUTH, N(REDIRECT, gateway)}
+//	<- INFORMATIONAL SK {N(REDIRECT, gateway)}             in a live SA
+//
+// What nothing authenticates leads only to gateways of the connection's own
+// list. A live SA goes on until the new gateway has resumed it (rule F2). The
+// gateway's side is in drain.go.
+
+// Gateway is one that a client may be redirected to by a message that nothing
+// authenticates. Silent gateways are left for the next of them, too.
+type Gateway struct {
+	Name string         // as REDIRECT may give it; may be empty
+	Addr netip.AddrPort // its IKE port; invalid: ask for Name
+}
+
+// RFC 5685 7: so many redirects within so many ns, and no more.
+const (
+	maxRedirects   = 5
+	redirectPeriod = int64(300e9)
+)
+
+// addRedirect announces that we follow REDIRECT, or who sent us (RFC 5685 3, 9.3).
+func (e *Endpoint) addRedirect(w *wire.Writer, t *tunnel) {
+	switch {
+	case !t.conn.Redirects:
+	case t.from.IsValid():
+		w.Notify(wire.Notify{Type: wire.NotifyRedirectedFrom, Data: wire.RedirectTo(t.from.String()).Append(nil)})
+	default:
+		w.Notify(wire.Notify{Type: wire.NotifyRedirectSupported})
+	}
+}
+
+// redirectOf is the REDIRECT of the message at hand. One that nothing
+// authenticates has our nonce in it, any other none (RFC 5685 3, 5, 6).
+func (e *Endpoint) redirectOf(sa *SA, ni []byte) (wire.Redirect, bool) {
+	n, ok := e.msg.note(wire.NotifyRedirect)
+	if !ok {
+		return wire.Redirect{}, false
+	}
+	r, err := wire.ParseRedirect(n.Data)
+	if err != nil || !sa.Client || sa.tun == nil || !sa.conn.Redirects || string(r.Nonce) != string(ni) {
+		e.drop(DropRedirect)
+		return r, false
+	}
+	return r, true
+}
+
+// redirectedFirst takes a REDIRECT that answers our first message. Unless it is
+// followed, another answer is waited for.
+func (e *Endpoint) redirectedFirst(sa *SA) {
+	if r, ok := e.redirectOf(sa, sa.half.ni); ok {
+		e.redirected(sa.tun, r, false)
+	}
+}
+
+// sentAway follows a REDIRECT of IKE_AUTH: both sides have proved themselves,
+// and there is no Child SA (RFC 5685 6). The SA goes when the new one stands.
+func (e *Endpoint) sentAway(sa *SA, r wire.Redirect) {
+	if !e.redirected(sa.tun, r, true) {
+		e.deleteSA(sa)
+	}
+}
+
+// redirected sends t where r leads, and reports whether it goes there.
+func (e *Endpoint) redirected(t *tunnel, r wire.Redirect, proved bool) bool {
+	to, name, listed := t.gateway(r)
+	oldest := t.followed[t.redirects%maxRedirects]
+	switch {
+	case !proved && !listed, to == t.ike[1], name == "" && !e.usable(Packet{Local: t.ike[0], Remote: to}),
+		oldest != 0 && e.now-oldest < redirectPeriod:
+		e.drop(DropRedirect)
+		return false
+	case !to.IsValid() && t.wanted == name: // asked already
+		return true
+	case !to.IsValid():
+		t.wanted = name // goes on with CommandGateway
+		e.lastAsked++
+		e.put(Output{Kind: OutputAsk, Question: &Question{Kind: AskGateway, ID: e.lastAsked, Conn: t.conn, Name: name}})
+		return true
+	}
+	e.goTo(t, to)
+	return true
+}
+
+// gateway is where r leads: an address, or a name for which the address must be
+// asked; and whether it is of the connection's own list.
+func (t *tunnel) gateway(r wire.Redirect) (to netip.AddrPort, name string, listed bool) {
+	a, addressed := r.Addr()
+	switch {
+	case addressed && a == t.home.Addr():
+		return t.home, "", true
+	case addressed:
+		to = netip.AddrPortFrom(a, t.home.Port())
+	case r.Type == wire.GatewayFQDN:
+		name = strings.ToLower(string(r.Identity))
+	}
+	for _, g := range t.conn.Gateways {
+		if addressed && g.Addr.Addr() == a || name != "" && strings.EqualFold(g.Name, name) {
+			return g.Addr, name, true
+		}
+	}
+	return to, name, false
+}
+
+// goTo begins at another gateway: an attempt goes on there, a live SA is
+// replaced from there.
+func (e *Endpoint) goTo(t *tunnel, to netip.AddrPort) {
+	t.followed[t.redirects%maxRedirects] = e.now
+	t.redirects++
+	t.from, t.ike[1], t.wanted, t.mapped = t.ike[1].Addr(), to, "", false
+	t.silent, t.unheard, t.found = 0, 0, false
+	sa := e.sa(t.sa)
+	e.event(sa, Event{Kind: EventRedirected, Connection: t.conn, Remote: to})
+	switch {
+	case sa == nil:
+		e.attempt(t)
+	case sa.state == stateEstablished:
+		t.elsewhere = true
+		e.replace(sa, true)
+	case sa.half != nil:
+		resume := sa.half.resume
+		e.discard(sa)
+		if t.sa = 0; t.old == 0 {
+			e.attempt(t)
+		} else {
+			e.begin(t, resume)
+		}
+	}
+}
+
+// resolved takes the address of a gateway that AskGateway asked for. Without
+// one the redirect is as good as none.
+func (e *Endpoint) resolved(t *tunnel, name string, to netip.AddrPort) {
+	if t.wanted == "" || t.wanted != name {
+		e.drop(DropStale)
+		return
+	}
+	t.wanted = ""
+	if !to.IsValid() || to == t.ike[1] || !e.usable(Packet{Local: t.ike[0], Remote: to}) {
+		e.drop(DropRedirect)
+		return
+	}
+	e.goTo(t, to)
+}
+
+// nextGateway goes to the next gateway of the connection's own list, the
+// configured one first: nobody stays where a redirect led and nobody answers.
+func (t *tunnel) nextGateway() {
+	list := []netip.AddrPort{t.home}
+	for _, g := range t.conn.Gateways {
+		if g.Addr.IsValid() && g.Addr != t.home {
+			list = append(list, g.Addr)
+		}
+	}
+	t.ike[1] = list[(slices.Index(list, t.ike[1])+1)%len(list)]
+	t.from = netip.Addr{}
+}
