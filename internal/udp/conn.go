@@ -35,7 +35,7 @@ var _ Port = (*Conn)(nil)
 // Listen opens the sockets and starts their readers, which end with Close. The
 // error says which port could not be opened, why, and the cure.
 func Listen(cfg Config) (*Conn, error) {
-	if cfg.ESP != nil && !cfg.Reuse {
+	if cfg.ESP != nil && shares && !cfg.Reuse { // two sockets of one port are a group
 		group, err := Group(1, cfg)
 		if err != nil {
 			return nil, err
@@ -54,7 +54,7 @@ func Listen(cfg Config) (*Conn, error) {
 	}
 	c.steer = alone
 	if cfg.ESP != nil {
-		c.lendESP() // to others who share the port our steering would mean nothing
+		c.lendESP() // nothing steers
 	}
 	c.start()
 	return c, nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 
@@ -53,6 +54,35 @@ func TestESPBuffersAreLarge(t *testing.T) {
 			t.Errorf("IP_MTU_DISCOVER %d, %v: the DF bit may be set", df, err)
 		}
 	})
+}
+
+// The kernel asks any socket of a port, by a hash of the addresses, whether it
+// may join what comes: a flow would have no runs if that was one of IKE that
+// takes none.
+func TestAllSocketsOfAPortTakeRuns(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		cfg  Config
+		want bool
+	}{
+		{"ESP", Config{ESP: func(Message) {}}, true},
+		{"ESP one by one", Config{ESP: func(Message) {}, single: true}, false},
+		{"no ESP", Config{}, false},
+	} {
+		c := mustGroup(t, 1, row.cfg)[0]
+		sockets := slices.Clone(c.sockets)
+		for _, p := range c.ESP() {
+			sockets = append(sockets, p.(*espSocket).s)
+		}
+		for _, s := range sockets {
+			want := bit(row.want && s.nat)
+			s.rc.Control(func(fd uintptr) {
+				if got, err := unix.GetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_GRO); got != want || err != nil {
+					t.Errorf("%s: %v has UDP_GRO %d, %v", row.name, s.local, got, err)
+				}
+			})
+		}
+	}
 }
 
 // RFC 3948 2.1: the checksum is zero from most peers, which the kernel never

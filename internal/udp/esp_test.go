@@ -22,13 +22,6 @@ func runs(t *testing.T, test func(t *testing.T, cfg Config)) {
 	t.Run("single", func(t *testing.T) { test(t, Config{Addr: loop4, single: true}) })
 }
 
-// mustESP is a group whose ESP is asked for. Nothing may go astray.
-func mustESP(t testing.TB, n int, cfg Config) []*Conn {
-	t.Helper()
-	cfg.ESP = func(m Message) { t.Errorf("an ESP packet of %v strayed", m.Remote) }
-	return mustGroup(t, n, cfg)
-}
-
 // espPacket is a packet with an SPI, a sequence number and something behind.
 func espPacket(spi, seq uint32, size int) []byte {
 	b := make([]byte, size)

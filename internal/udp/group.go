@@ -16,7 +16,7 @@ func Group(n int, cfg Config) ([]*Conn, error) {
 	if n < 1 || n > MaxGroup {
 		return nil, fmt.Errorf("udp: a group of %d sockets: 1 to %d are possible", n, MaxGroup)
 	}
-	if n == 1 && cfg.ESP == nil {
+	if n == 1 && (cfg.ESP == nil || !shares) {
 		cfg.Reuse = false
 		c, err := Listen(cfg)
 		if err != nil {

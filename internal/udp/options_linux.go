@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// shares tells that sockets can share a port.
+const shares = true
+
 // setOptions prepares a socket before it is bound.
 func (s *socket) setOptions(fd uintptr, cfg *Config) error {
 	if cfg.Reuse {

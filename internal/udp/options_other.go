@@ -7,7 +7,10 @@ import (
 	"syscall"
 )
 
-// setOptions leaves all to the system. Ports cannot be shared.
+// shares tells that no sockets can share a port.
+const shares = false
+
+// setOptions leaves all to the system.
 func (s *socket) setOptions(_ uintptr, cfg *Config) error {
 	if cfg.Reuse {
 		return errors.ErrUnsupported

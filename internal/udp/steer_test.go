@@ -218,6 +218,13 @@ func mustGroup(t testing.TB, n int, cfg Config) []*Conn {
 	return group
 }
 
+// mustESP is a group whose ESP is asked for. Nothing may go astray.
+func mustESP(t testing.TB, n int, cfg Config) []*Conn {
+	t.Helper()
+	cfg.ESP = func(m Message) { t.Errorf("an ESP packet of %v strayed", m.Remote) }
+	return mustGroup(t, n, cfg)
+}
+
 func TestGroupOfOne(t *testing.T) {
 	group := mustGroup(t, 1, Config{Addr: loop4})
 	m := Message{Data: ikeMessage(1, 2, true)}
@@ -265,6 +272,12 @@ func TestReuseSharesThePorts(t *testing.T) {
 	second := mustListen(t, cfg)
 	if a, b := second.Ports(); a != ike || b != nat {
 		t.Errorf("ports %v and %v, want %v and %v", a, b, ike, nat)
+	}
+	cfg.ESP = func(Message) {}
+	if third := mustListen(t, cfg).ESP(); len(third) != 1 {
+		t.Errorf("%d ESP ports on a shared port, want one that sends", len(third))
+	} else if _, lent := third[0].(*lent); !lent {
+		t.Error("an ESP socket takes what is meant for others who share the port")
 	}
 	cfg.Reuse = false
 	if c, err := Listen(cfg); err == nil {
