@@ -17,13 +17,15 @@ import (
 	"blackswan/wire"
 )
 
-var gatewayAddr = netip.MustParseAddr("192.0.2.1")
+var gatewayAddr, secondAddr = netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 
 // Gateway is one node: its shards, its disk, its keys.
 type Gateway struct {
 	Conn *ike.Connection
 
 	w      *World
+	addr   netip.Addr
+	node   uint8
 	first  time.Time // the world's beginning
 	shards []*machine
 	count  int // of shards after the next start
@@ -36,9 +38,9 @@ type Gateway struct {
 	Starts int // how many boots there were
 }
 
-func newGateway(w *World) *Gateway {
-	g := &Gateway{w: w, first: w.now, count: w.options.Shards, disk: newDisk(), Conn: gatewayConn(w)}
-	w.Gateway = g
+func newGateway(w *World, addr netip.Addr) *Gateway {
+	g := &Gateway{w: w, addr: addr, node: uint8(len(w.gateways)), first: w.now, count: w.options.Shards, disk: newDisk(), Conn: gatewayConn(w)}
+	w.gateways = append(w.gateways, g)
 	g.disk.epoch = 1
 	g.NewKeys()
 	roll := ike.RollCallOurs
@@ -68,6 +70,10 @@ func timers() ike.Timers {
 // NewKeys makes all secrets anew: the next start knows no ticket, token or SPI
 // of before.
 func (g *Gateway) NewKeys() {
+	if first := g.w.gateways[0]; g != first { // a pair shares them
+		g.cfg.SPIKeys, g.cfg.Ring, g.cfg.QCD = first.cfg.SPIKeys, first.cfg.Ring, first.cfg.QCD
+		return
+	}
 	var secret spi.Secret
 	_, _ = io.ReadFull(g.w.secret, secret[:])
 	g.cfg.SPIKeys = []spi.Key{{Secret: secret}}
@@ -91,14 +97,14 @@ func (g *Gateway) start() {
 		panic("sim: " + err.Error())
 	}
 	g.disk.epoch = epoch
-	g.cfg.Boot = spi.Boot{Epoch: epoch, Base: epoch, Earlier: !g.moved}
+	g.cfg.Boot = spi.Boot{Node: g.node, Epoch: epoch, Base: epoch, Earlier: !g.moved}
 	g.cfg.Clock, g.cfg.Doubt = g.disk.clock, now.Before(g.disk.clock)
 	g.cfg.Shards = g.count
 	g.Starts++
 	g.turnRing()
 	for i := range g.count {
 		if i == len(g.shards) {
-			m := &machine{w: g.w, owner: g, name: fmt.Sprintf("gateway shard %d", i)}
+			m := &machine{w: g.w, owner: g, name: fmt.Sprintf("gateway %d shard %d", g.node, i)}
 			g.shards = append(g.shards, m)
 			g.w.watch.machines = append(g.w.watch.machines, m)
 		}
@@ -119,9 +125,11 @@ func (g *Gateway) turnRing() {
 	if err != nil {
 		panic("sim: " + err.Error())
 	}
-	g.cfg.Ring = keys
-	for _, m := range g.running() {
-		m.command(ike.Command{Kind: ike.CommandKeys, Ring: keys})
+	for _, each := range g.w.gateways {
+		each.cfg.Ring = keys
+		for _, m := range each.running() {
+			m.command(ike.Command{Kind: ike.CommandKeys, Ring: keys})
+		}
 	}
 	if err := g.w.watch.ring.SetKeys(keys); err != nil {
 		panic("sim: " + err.Error())
@@ -228,7 +236,29 @@ func (g *Gateway) kill() {
 		m.kill()
 	}
 	g.spare = 0
-	g.w.watch.gatewayDied()
+	g.w.watch.gatewayDied(g)
+}
+
+// Stop ends the process without a word to anybody, as SIGTERM does; Start
+// begins it again.
+func (g *Gateway) Stop() { g.kill() }
+
+// Start begins a stopped process.
+func (g *Gateway) Start() {
+	if !g.Up() {
+		g.start()
+	}
+}
+
+// Drain sends everybody to another gateway, nil: nobody any more.
+func (g *Gateway) Drain(to *Gateway) {
+	c := ike.Command{Kind: ike.CommandDrain}
+	if to != nil {
+		c.Name = to.addr.String()
+	}
+	for _, m := range g.running() {
+		m.command(c)
+	}
 }
 
 // Resize changes the number of shards at the next start.
@@ -262,7 +292,7 @@ func (g *Gateway) Delete(c *Client) {
 // receive steers a datagram to its shard as the kernel does, and now and then
 // to a wrong one, which must hand it on.
 func (g *Gateway) receive(p ike.Packet) {
-	if !g.Up() || p.Local.Addr() != gatewayAddr {
+	if !g.Up() || p.Local.Addr() != g.addr {
 		return
 	}
 	g.w.watch.arrived(p)

@@ -53,6 +53,9 @@ func newHost(w *World, n int) *Host {
 		c.Conn = baseConn(w)
 		c.Conn.Local = ike.Side{ID: name(c.name), Auth: ike.AuthPSK}
 		c.Conn.Remote = ike.Side{ID: name("gw.test"), Auth: ike.AuthPSK}
+		if w.Second != nil {
+			c.Conn.Redirects, c.Conn.Gateways = true, []ike.Gateway{{Addr: netip.AddrPortFrom(secondAddr, 500)}}
+		}
 		c.Conn.LocalTS, c.Conn.RemoteTS = selectors("10.2.3.0/24"), selectors("10.0.0.0/8")
 		h.clients = append(h.clients, c)
 		h.cfg.Connections = append(h.cfg.Connections, c.Conn)
@@ -239,12 +242,12 @@ func (c *Client) traffic() {
 		if v.Connection != c.Conn || v.ChildOut == 0 || w.Network.Cut || w.chance(w.Network.Loss) {
 			continue
 		}
-		from, to := netip.AddrPortFrom(c.addr.Addr(), 4500), netip.AddrPortFrom(gatewayAddr, 4500)
+		from, to := netip.AddrPortFrom(c.addr.Addr(), 4500), netip.AddrPortFrom(v.Remote.Addr(), 4500)
 		if !v.Marker {
-			from, to = c.addr, c.Conn.Gateway // bare ESP: answers go to port 500 (rule A8)
+			from, to = c.addr, netip.AddrPortFrom(v.Remote.Addr(), 500) // bare ESP: answers go to port 500 (rule A8)
 		}
 		out := c.host.outside(from)
-		w.after(w.Network.Delay, func() { w.Gateway.esp(v.ChildOut, out, to, v.Marker) })
+		w.after(w.Network.Delay, func() { w.gatewayAt(to.Addr()).esp(v.ChildOut, out, to, v.Marker) })
 	}
 }
 

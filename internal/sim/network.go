@@ -34,7 +34,9 @@ func (w *World) toGateway(p ike.Packet) {
 		})
 	}
 	w.carry(true, p, func(p ike.Packet) {
-		w.Gateway.receive(ike.Packet{Local: p.Remote, Remote: p.Local, Marker: p.Marker, Data: p.Data})
+		if g := w.gatewayAt(p.Remote.Addr()); g != nil {
+			g.receive(ike.Packet{Local: p.Remote, Remote: p.Local, Marker: p.Marker, Data: p.Data})
+		}
 	})
 }
 

@@ -51,16 +51,18 @@ func (w *World) Detected(by ike.By) int { return w.watch.detected[by] }
 func (w *World) Tokens() int { return w.watch.tokens }
 
 func (w *World) atRest() error {
-	if !w.Gateway.Up() {
+	if !w.Gateway.Up() && (w.Second == nil || !w.Second.Up()) {
 		return fmt.Errorf("the gateway is down")
 	}
 	ends := map[wire.SPIs]end{}
-	for _, m := range w.Gateway.running() {
-		if err := quiet(m); err != nil {
-			return err
-		}
-		for _, v := range views(m) {
-			ends[v.SPIs] = end{m, v}
+	for _, g := range w.gateways {
+		for _, m := range g.running() {
+			if err := quiet(m); err != nil {
+				return err
+			}
+			for _, v := range views(m) {
+				ends[v.SPIs] = end{m, v}
+			}
 		}
 	}
 	wanted := 0

@@ -279,6 +279,79 @@ var outages = []scenario{
 	}},
 }
 
+// upgrade is a gateway that sends everybody to the other, stops, and is back.
+func upgrade(w *World, g, other *Gateway) {
+	g.Drain(other)
+	w.Run(90 * time.Second)
+	g.Stop()
+	w.Run(w.within(time.Minute))
+	g.Start()
+}
+
+// served fails unless everybody is with that gateway.
+func served(t *testing.T, w *World, by *Gateway) {
+	t.Helper()
+	all(t, w, "served by that gateway", by.SAs())
+}
+
+var drains = []scenario{
+	{name: "a gateway drains", seeds: 4, options: small.with(func(o *Options) { o.Pair = true }), tell: func(w *World) {
+		up(w)
+		w.Gateway.Drain(w.Second)
+		w.Run(time.Minute)
+		w.Gateway.Stop()
+		w.Run(5 * time.Minute)
+	}, judge: func(t *testing.T, w *World) {
+		served(t, w, w.Second)
+		all(t, w, "resumed", w.Resumes())
+		none(t, "learned of a crash", w.Detected(ike.ByTimeout)+w.Detected(ike.ByQCDReply)+w.Detected(ike.ByRollCall))
+	}},
+	{name: "a gateway drains on a rough road", seeds: 4, options: harsh.with(func(o *Options) { o.Pair = true }), tell: func(w *World) {
+		up(w)
+		w.Gateway.Drain(w.Second)
+		w.Run(time.Minute)
+		w.Gateway.Stop()
+		w.Run(5 * time.Minute)
+	}, judge: func(t *testing.T, w *World) { served(t, w, w.Second) }},
+	{name: "both are upgraded in turn", seeds: 4, options: harsh.with(func(o *Options) { o.Pair, o.MOBIKE = true, true }), tell: func(w *World) {
+		up(w)
+		upgrade(w, w.Gateway, w.Second)
+		w.Run(time.Minute)
+		upgrade(w, w.Second, w.Gateway)
+		w.Run(time.Minute)
+	}},
+	{name: "the drain itself is killed", seeds: 4, options: harsh.with(func(o *Options) { o.Pair = true }), tell: func(w *World) {
+		up(w)
+		w.Gateway.CrashWithin(1+w.Dice().IntN(30), time.Second)
+		w.Gateway.Drain(w.Second)
+		w.Run(2 * time.Minute)
+		w.Second.Crash(time.Second)
+		w.Run(2 * time.Minute)
+	}},
+	{name: "clients come while it drains", seeds: 4, options: harsh.with(func(o *Options) { o.Pair = true }), tell: func(w *World) {
+		w.Connect(3 * time.Second)
+		w.Run(time.Second)
+		w.Gateway.Drain(w.Second)
+		w.Run(3 * time.Minute)
+	}, judge: func(t *testing.T, w *World) { served(t, w, w.Second) }, full: true},
+	{name: "each sends to the other", seeds: 4, options: harsh.with(func(o *Options) { o.Pair = true }), tell: func(w *World) {
+		up(w)
+		w.Gateway.Drain(w.Second)
+		w.Second.Drain(w.Gateway)
+		w.Run(10 * time.Minute)
+		w.Gateway.Drain(nil)
+		w.Second.Drain(nil)
+	}, full: true},
+	{name: "a gateway is gone for good", seeds: 2, options: small.with(func(o *Options) { o.Pair = true }), tell: func(w *World) {
+		up(w)
+		w.Gateway.Stop()
+		w.Run(10 * time.Minute)
+	}, judge: func(t *testing.T, w *World) {
+		served(t, w, w.Second)
+		all(t, w, "resumed", w.Resumes())
+	}},
+}
+
 var thefts = []scenario{
 	{name: "clients start again", seeds: 4, options: harsh, tell: func(w *World) {
 		up(w)

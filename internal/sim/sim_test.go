@@ -17,6 +17,7 @@ var (
 func TestCrashes(t *testing.T) { play(t, crashes) }
 func TestCrowds(t *testing.T)  { play(t, crowds) }
 func TestOutages(t *testing.T) { play(t, outages) }
+func TestDrains(t *testing.T)  { play(t, drains) }
 func TestThefts(t *testing.T)  { play(t, thefts) }
 
 func play(t *testing.T, scenarios []scenario) {

@@ -18,11 +18,11 @@ type watch struct {
 	ring     *ticket.Ring // opens the tickets that pass by
 
 	shown     map[wire.SPI]ticketID // by the SPIi of the RESUME that showed it
-	atGateway map[wire.SPIs]ticketID
+	atGateway map[wire.SPIs]made
 	atHost    map[wire.SPIs]*Client
 	keys      [2]map[wire.SPIs][sha256.Size]byte // gateway, hosts
-	live      map[ticketID]int                   // SAs at the gateway
-	twice     []ticketID                         // had two within this step
+	live      map[made]int                       // SAs
+	twice     []made                             // had two within this step
 	confirmed map[ticketID]int
 	lineage   map[wire.SPIs][16]byte // of the tickets of a client's SA
 	revoked   map[[16]byte]bool      // both ends know of the DELETE
@@ -41,6 +41,13 @@ type ticketID struct {
 	serial  uint32
 }
 
+// made is what an SA of a gateway was made from. Without a common store each
+// gateway alone knows which tickets are spent.
+type made struct {
+	by *Gateway
+	ticketID
+}
+
 // account is what an address that has proved nothing gave and got.
 type account struct {
 	from natKey
@@ -52,8 +59,8 @@ type balance struct{ in, out int }
 func newWatch(w *World) *watch {
 	return &watch{
 		w: w, clients: map[*ike.Connection]*Client{}, shown: map[wire.SPI]ticketID{},
-		atGateway: map[wire.SPIs]ticketID{}, atHost: map[wire.SPIs]*Client{},
-		keys: [2]map[wire.SPIs][sha256.Size]byte{{}, {}}, live: map[ticketID]int{}, confirmed: map[ticketID]int{},
+		atGateway: map[wire.SPIs]made{}, atHost: map[wire.SPIs]*Client{},
+		keys: [2]map[wire.SPIs][sha256.Size]byte{{}, {}}, live: map[made]int{}, confirmed: map[ticketID]int{},
 		lineage: map[wire.SPIs][16]byte{}, revoked: map[[16]byte]bool{}, ledger: map[account]*balance{}, called: map[wire.SPIs]int{},
 	}
 }
@@ -69,11 +76,15 @@ func (x *watch) check() {
 	x.twice = x.twice[:0]
 }
 
-func (x *watch) gatewayDied() {
-	clear(x.atGateway)
-	clear(x.live)
+func (x *watch) gatewayDied(g *Gateway) {
+	for spis, id := range x.atGateway {
+		if id.by == g {
+			delete(x.atGateway, spis)
+			delete(x.live, id)
+			delete(x.keys[0], spis)
+		}
+	}
 	clear(x.called)
-	clear(x.keys[0])
 }
 
 func (x *watch) hostDied(h *Host) {
@@ -90,7 +101,7 @@ func (x *watch) gatewayEvent(m *machine, ev *ike.Event) {
 	case ike.EventKeys:
 		x.keys[0][ev.SPIs] = keysOf(ev)
 	case ike.EventEstablished:
-		x.established(ev)
+		x.established(m.owner.(*Gateway), ev)
 	case ike.EventDown:
 		id := x.atGateway[ev.SPIs]
 		if x.live[id]--; x.live[id] <= 0 {
@@ -100,7 +111,7 @@ func (x *watch) gatewayEvent(m *machine, ev *ike.Event) {
 		delete(x.keys[0], ev.SPIs)
 	case ike.EventConfirmed:
 		id := x.atGateway[ev.SPIs]
-		if x.confirmed[id]++; x.confirmed[id] > 1 {
+		if x.confirmed[id.ticketID]++; x.confirmed[id.ticketID] > 1 {
 			x.w.fail("ticket %x serial %d was confirmed twice", id.lineage[:4], id.serial)
 		}
 	case ike.EventDetected:
@@ -111,11 +122,11 @@ func (x *watch) gatewayEvent(m *machine, ev *ike.Event) {
 }
 
 // established judges a new SA of the gateway's.
-func (x *watch) established(ev *ike.Event) {
-	var id ticketID
+func (x *watch) established(g *Gateway, ev *ike.Event) {
+	id := made{by: g}
 	if ev.Resumed {
 		var ok bool
-		if id, ok = x.shown[ev.SPIs.I]; !ok {
+		if id.ticketID, ok = x.shown[ev.SPIs.I]; !ok {
 			x.w.fail("%s was resumed without a ticket", ev.SPIs)
 			return
 		}
@@ -125,7 +136,7 @@ func (x *watch) established(ev *ike.Event) {
 		if x.revoked[id.lineage] {
 			x.w.fail("%s was resumed with the ticket of a deleted SA", ev.SPIs)
 		}
-		if x.confirmed[id] > 0 {
+		if x.confirmed[id.ticketID] > 0 {
 			x.w.fail("%s was resumed with a spent ticket", ev.SPIs)
 		}
 	}

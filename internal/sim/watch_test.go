@@ -88,7 +88,7 @@ func TestRestTellsTheEndsApart(t *testing.T) {
 	for what, do := range map[string]func(w *World){
 		"which the gateway has not": func(w *World) { w.Gateway.shards[0].command(ike.Command{Kind: ike.CommandForget}) },
 		"the gateway has 1":         func(w *World) { w.Hosts[0].m.command(ike.Command{Kind: ike.CommandForget}) },
-		"the keys differ":           func(w *World) { w.watch.keys[1] = w.watch.keys[0]; w.watch.gatewayDied() },
+		"the keys differ":           func(w *World) { w.watch.keys[1] = w.watch.keys[0]; w.watch.gatewayDied(w.Gateway) },
 		"the gateway is down":       func(w *World) { w.Gateway.kill() },
 		"Child SAs in the":          func(w *World) { w.Hosts[0].m.plane[99] = child{} },
 		"keys of the Child SAs": func(w *World) {

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/netip"
 	"time"
 )
 
@@ -31,6 +32,7 @@ type Options struct {
 
 	NoTokens   bool          // nobody makes or shows QCD tokens
 	NoRollCall bool          // no table is written
+	Pair       bool          // two gateways that share their secrets
 	Traffic    time.Duration // each client sends ESP about that often; 0: never
 	MOBIKE     bool          // both ends move (RFC 4555)
 	Login      time.Duration // how long a login holds (RFC 4478); 0: for ever
@@ -40,19 +42,21 @@ type Options struct {
 type World struct {
 	Network Network
 	Gateway *Gateway
+	Second  *Gateway // nil: there is one
 	Hosts   []*Host
 	Clients []*Client
 
-	options Options
-	now     time.Time
-	dice    *rand.Rand // the network's and the disks'
-	secret  io.Reader  // the machines'
-	agenda  agenda
-	order   uint64
-	watch   *watch
-	natted  map[natKey]*Host // who has which public address and port
-	cheap   cheapGroup
-	fault   error
+	gateways []*Gateway
+	options  Options
+	now      time.Time
+	dice     *rand.Rand // the network's and the disks'
+	secret   io.Reader  // the machines'
+	agenda   agenda
+	order    uint64
+	watch    *watch
+	natted   map[natKey]*Host // who has which public address and port
+	cheap    cheapGroup
+	fault    error
 }
 
 // New builds a world in which nobody has connected yet.
@@ -68,11 +72,16 @@ func New(o Options) *World {
 	}
 	w.secret = rand.NewChaCha8(key)
 	w.watch = newWatch(w)
-	w.Gateway = newGateway(w)
+	w.Gateway = newGateway(w, gatewayAddr)
+	if o.Pair {
+		w.Second = newGateway(w, secondAddr)
+	}
 	for i := range o.Hosts {
 		w.Hosts = append(w.Hosts, newHost(w, i))
 	}
-	w.Gateway.start()
+	for _, g := range w.gateways {
+		g.start()
+	}
 	w.Gateway.keepHouse()
 	for _, h := range w.Hosts {
 		h.start()
@@ -149,6 +158,16 @@ func (w *World) step() {
 		}
 	}
 	w.watch.check()
+}
+
+// gatewayAt is the gateway of an address, or nil.
+func (w *World) gatewayAt(a netip.Addr) *Gateway {
+	for _, g := range w.gateways {
+		if g.addr == a {
+			return g
+		}
+	}
+	return nil
 }
 
 func (w *World) machines() []*machine { return w.watch.machines }
