@@ -3,9 +3,7 @@ package esp
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
-	"strings"
 	"testing"
 
 	"golang.org/x/crypto/chacha20poly1305"
@@ -110,13 +108,4 @@ func receives(t testing.TB, i *In, packet, want []byte, wantNext uint8, wantSeq 
 	if err != nil || next != wantNext || seq != wantSeq || !bytes.Equal(payload, want) {
 		t.Fatalf("Open: %x, next %d, sequence %d, %v; want %x, %d, %d", payload, next, seq, err, want, wantNext, wantSeq)
 	}
-}
-
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(strings.Join(strings.Fields(s), ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }
