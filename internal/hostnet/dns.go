@@ -33,7 +33,7 @@ type resolver struct {
 }
 
 func (r *resolver) check() error {
-	if r.Program != resolvectl && r.Program != resolvconf || r.Device.Name == "" {
+	if r.Program != resolvectl && r.Program != resolvconf || r.Device.Name == "" || strings.HasPrefix(r.Device.Name, "-") {
 		return fmt.Errorf("DNS by program %q for device %q", r.Program, r.Device.Name)
 	}
 	return nil
@@ -58,6 +58,10 @@ func (h *Host) setDNS(ctx context.Context, p *Plan, dev device) error {
 	}
 	var tried []error
 	for _, program := range []string{resolvectl, resolvconf} {
+		if _, err := exec.LookPath(program); err != nil {
+			tried = append(tried, err)
+			continue
+		}
 		err := h.tell(ctx, p, resolver{program, dev})
 		if err == nil {
 			h.told = tell
@@ -73,9 +77,6 @@ func (h *Host) setDNS(ctx context.Context, p *Plan, dev device) error {
 // tell gives the servers to one program. What it may have done is in the
 // journal before.
 func (h *Host) tell(ctx context.Context, p *Plan, r resolver) error {
-	if _, err := exec.LookPath(r.Program); err != nil {
-		return err
-	}
 	if old := h.journal.DNS; old != nil && old.Program != r.Program {
 		if err := h.dropDNS(ctx); err != nil {
 			return err

@@ -15,7 +15,7 @@ import (
 // again with more, and takes nothing away. MTU 0 leaves the device's as it is.
 //
 // A default route is refused: it would lead the gateway's own packets into its
-// tunnels. The error is [fs.ErrPermission] without CAP_NET_ADMIN.
+// tunnels. The error is [syscall.EPERM] without CAP_NET_ADMIN.
 func Routes(dev string, mtu int, addresses, routes []netip.Prefix) error {
 	p := Plan{Device: dev, Addresses: addresses, Routes: routes}
 	if err := p.check(); err != nil {

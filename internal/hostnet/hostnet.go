@@ -10,16 +10,16 @@
 // every change of the host's links, and to nowhere when it has no way: never
 // into the tunnel.
 //
-// A full tunnel carries what goes to the local network too. What is bound to an
-// interface other than the TUN is dropped (IPv4) or finds the main table
-// (IPv6, and so link-local addresses work). Who comes to this host from outside
-// gets no answer past the tunnel.
+// A full tunnel carries what goes to the local network too, and who comes to
+// this host from outside gets no answer past the tunnel. Only a socket that is
+// bound to another interface leaves by it: it asked the kernel to look at no
+// other. Link-local addresses of IPv6 live by that.
 //
 // A [Host] keeps a journal: everything is written there, on disk, before it is
 // done. It undoes exactly what it has done, whoever did the same beside it, and
 // after a crash the next one takes over.
 //
-// This is built for Linux; elsewhere Open, Routes and their like fail with
+// Linux only: elsewhere Open and Routes fail with
 // [errors.ErrUnsupported].
 package hostnet
 
@@ -27,8 +27,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
+	"syscall"
 
 	"blackswan/internal/durable"
 )
@@ -43,6 +43,7 @@ type Host struct {
 	dir, connection string
 	kernel          *kernel
 	journal         journal
+	saved           []byte // the journal as it is on disk; nil: not known
 	told            string // to the resolver by this process
 	lock, slotLock  *durable.Lock
 }
@@ -68,14 +69,14 @@ func (h *Host) open() (err error) {
 	if err := durable.MakeDir(h.dir); err != nil {
 		return fmt.Errorf("hostnet: %w", err)
 	}
-	if h.lock, err = take(h.file(lockSuffix)); err != nil {
+	if h.lock, err = lock(h.file(lockSuffix)); err != nil {
 		return err
 	}
 	if h.journal, err = readJournal(h.file(journalSuffix)); err != nil {
 		return err
 	}
 	if h.journal.Slot > 0 {
-		if h.slotLock, err = take(h.slotFile(h.journal.Slot)); err != nil {
+		if h.slotLock, err = lock(h.slotFile(h.journal.Slot)); err != nil {
 			return err
 		}
 	}
@@ -87,24 +88,24 @@ func (h *Host) open() (err error) {
 	return nil
 }
 
-func take(path string) (*durable.Lock, error) {
-	lock, err := durable.TakeLock(path)
+func lock(path string) (*durable.Lock, error) {
+	held, err := durable.TakeLock(path)
 	switch {
 	case errors.Is(err, durable.ErrHeld):
 		return nil, fmt.Errorf("%w: it holds %s", ErrHeld, path)
 	case err != nil:
 		return nil, fmt.Errorf("hostnet: %w", err)
 	}
-	return lock, nil
+	return held, nil
 }
 
 // Close lets go and leaves everything in place, as a crash does. The Host is
 // not used afterwards.
 func (h *Host) Close() error {
 	var errs []error
-	for _, lock := range []*durable.Lock{h.slotLock, h.lock} {
-		if lock != nil {
-			errs = append(errs, lock.Close())
+	for _, l := range []*durable.Lock{h.slotLock, h.lock} {
+		if l != nil {
+			errs = append(errs, l.Close())
 		}
 	}
 	if h.kernel != nil {
@@ -125,8 +126,8 @@ func (h *Host) Changed() bool { return !h.journal.empty() }
 //
 // The context bounds the programs that DNS needs. An error that is [ErrDNS]
 // alone leaves everything else in place. After any other, what could be done
-// without risk is done; Apply may be tried again, and Release undoes it. It is
-// [fs.ErrPermission] without CAP_NET_ADMIN.
+// without a leak is done; Apply may be tried again, and Release undoes it. It
+// is [syscall.EPERM] without CAP_NET_ADMIN.
 func (h *Host) Apply(ctx context.Context, p Plan) error {
 	if err := p.check(); err != nil {
 		return fmt.Errorf("hostnet: %s: %w", h.connection, err)
@@ -153,18 +154,12 @@ func (h *Host) Apply(ctx context.Context, p Plan) error {
 	if err := h.note(now, there, want); err != nil {
 		return err
 	}
-	if err := h.kernel.setUp(now, p.MTU); err != nil {
-		return explain(fmt.Errorf("hostnet: setting up %s: %w", p.Device, err))
-	}
-	// With the last address of a device the kernel drops its IPv4 routes: what
-	// is there is looked at again.
-	err = h.change(there, only(h.journal.Entries, address), only(want, address))
-	if again, failed := h.there(now.Device); failed == nil {
-		err = errors.Join(err, h.change(again, except(h.journal.Entries, address), except(want, address)))
+	if err = h.kernel.setUp(now, p.MTU); err != nil {
+		err = explain(fmt.Errorf("hostnet: setting up %s: %w", p.Device, err))
 	} else {
-		err = errors.Join(err, failed)
+		err = h.change(now.Device, want)
 	}
-	if err = errors.Join(err, h.crossOut(now.Device, want)); err != nil {
+	if err = errors.Join(err, h.crossOut(now.Device)); err != nil {
 		return err
 	}
 	return h.setDNS(ctx, &p, now.Device)
@@ -196,23 +191,48 @@ func (h *Host) note(now link, there, want []entry) error {
 	return h.save()
 }
 
-// change takes the steps in turn. A family in which one could not be added is
-// left as it is from there on: its blackholes hold.
-func (h *Host) change(there, ours, want []entry) error {
+// change makes what is wanted and removes what is not. Addresses come first, and
+// what is there is looked at again: with the last address of a device the
+// kernel drops its IPv4 routes.
+func (h *Host) change(dev device, want []entry) error {
 	var errs []error
-	var failed [2]bool
-	for _, s := range steps(there, ours, want) {
-		stopped := &failed[s.entry.family()]
-		if *stopped {
-			continue
+	for _, part := range []func([]entry) []entry{addresses, ways} {
+		there, err := h.there(dev)
+		if err != nil {
+			return errors.Join(append(errs, err)...)
 		}
-		if !s.add {
+		errs = append(errs, h.take(steps(there, part(h.journal.Entries), part(want))))
+	}
+	return errors.Join(errs...)
+}
+
+func addresses(list []entry) []entry {
+	return slices.DeleteFunc(slices.Clone(list), func(e entry) bool { return e.Kind != address })
+}
+
+func ways(list []entry) []entry {
+	return slices.DeleteFunc(slices.Clone(list), func(e entry) bool { return e.Kind == address })
+}
+
+// take takes the steps in turn, and goes on after one that fails: a route by the
+// TUN that cannot be had is a blackhole in the tunnel's place, not a leak. Two
+// things wait for better times, in the family that failed: nothing is removed,
+// and no rule leads into the tunnel that own packets have no rule around.
+func (h *Host) take(steps []step) error {
+	var errs []error
+	var failed, closed [2]bool
+	for _, s := range steps {
+		family := s.entry.family()
+		switch {
+		case s.add && s.entry.Kind == tunnel && closed[family]:
+		case s.add:
+			if err := h.kernel.add(h.journal.Slot, s.entry); err != nil {
+				failed[family] = true
+				closed[family] = closed[family] || s.entry.Kind == outside || s.entry.Kind == nowhere
+				errs = append(errs, explain(fmt.Errorf("hostnet: %s: %w", s.entry.command("add", h.journal.Slot), err)))
+			}
+		case !failed[family]:
 			errs = append(errs, h.remove(s.entry))
-			continue
-		}
-		if err := h.kernel.add(h.journal.Slot, s.entry); err != nil {
-			*stopped = true
-			errs = append(errs, explain(fmt.Errorf("hostnet: %s: %w", s.entry.command("add", h.journal.Slot), err)))
 		}
 	}
 	return errors.Join(errs...)
@@ -226,15 +246,13 @@ func (h *Host) remove(e entry) error {
 	return nil
 }
 
-// crossOut takes out of the journal what is neither wanted nor there.
-func (h *Host) crossOut(dev device, want []entry) error {
-	there, err := h.there(dev)
+// crossOut takes out of the journal what is not there.
+func (h *Host) crossOut(devices ...device) error {
+	there, err := h.there(devices...)
 	if err != nil {
 		return err
 	}
-	h.journal.Entries = slices.DeleteFunc(h.journal.Entries, func(e entry) bool {
-		return !slices.Contains(want, e) && !slices.Contains(there, e)
-	})
+	h.journal.Entries = slices.DeleteFunc(h.journal.Entries, func(e entry) bool { return !slices.Contains(there, e) })
 	return h.save()
 }
 
@@ -247,10 +265,10 @@ func (h *Host) Release(ctx context.Context) error {
 	err := h.dropDNS(ctx)
 	if len(h.journal.Entries) > 0 {
 		there, failed := h.there()
-		err = errors.Join(err, failed, h.change(there, h.journal.Entries, nil))
 		if failed == nil {
-			err = errors.Join(err, h.crossOut(device{}, nil))
+			failed = errors.Join(h.take(steps(there, h.journal.Entries, nil)), h.crossOut())
 		}
+		err = errors.Join(err, failed)
 	}
 	err = errors.Join(err, h.restore(), h.save())
 	if h.journal.empty() && h.slotLock != nil {
@@ -273,18 +291,13 @@ func (h *Host) restore() error {
 	return nil
 }
 
-// explain adds what to do about a lack of rights.
+// explain adds what to do about the two refusals that have a cure.
 func explain(err error) error {
-	if errors.Is(err, fs.ErrPermission) {
+	switch {
+	case errors.Is(err, syscall.EPERM):
 		return fmt.Errorf("%w: it takes the capability CAP_NET_ADMIN: be root, or give a systemd unit AmbientCapabilities=CAP_NET_ADMIN", err)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%w: IPv6 is switched off on the device: sysctl net.ipv6.conf.default.disable_ipv6 and of the device", err)
 	}
 	return err
-}
-
-func only(list []entry, k kind) []entry {
-	return slices.DeleteFunc(slices.Clone(list), func(e entry) bool { return e.Kind != k })
-}
-
-func except(list []entry, k kind) []entry {
-	return slices.DeleteFunc(slices.Clone(list), func(e entry) bool { return e.Kind == k })
 }

@@ -110,18 +110,23 @@ func parseJournal(b []byte) (journal, error) {
 func (h *Host) save() error {
 	path := h.file(journalSuffix)
 	if h.journal.empty() {
+		h.saved = nil
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("hostnet: %w", err)
 		}
 		return nil // one that comes back after a power cut names what went with the power
 	}
 	b, err := json.MarshalIndent(&h.journal, "", "\t")
+	if bytes.Equal(b, h.saved) {
+		return nil
+	}
 	if err == nil {
-		err = durable.Replace(path, append(b, '\n'))
+		err = durable.Replace(path, b)
 	}
 	if err != nil {
 		return fmt.Errorf("hostnet: the journal, without which nothing is changed: %w", err)
 	}
+	h.saved = b
 	return nil
 }
 

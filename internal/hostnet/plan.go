@@ -44,19 +44,19 @@ const (
 // kind says what an entry is.
 type kind string
 
-// Kinds in the order in which they are made: nothing comes into the tunnel's
-// table before the blackholes are there, and nothing leads there before our
-// own packets lead around it.
+// Kinds in the order in which they are made: own packets are led around the
+// tunnel before anything is in its table, each prefix is dropped before it is
+// carried, and only then does a rule lead there.
 const (
 	address   kind = "address"   // on the device
-	blackhole kind = "blackhole" // route of our table that drops
-	route     kind = "route"     // route of our table by the device
 	outside   kind = "outside"   // rule: table main
 	nowhere   kind = "nowhere"   // rule: unreachable
+	blackhole kind = "blackhole" // route of our table that drops
+	route     kind = "route"     // route of our table by the device
 	tunnel    kind = "tunnel"    // rule: our table
 )
 
-var kinds = []kind{address, blackhole, route, outside, nowhere, tunnel}
+var kinds = []kind{address, outside, nowhere, blackhole, route, tunnel}
 
 // entry is one thing of ours in the kernel; with the slot it says all that
 // tells it from other people's. Equal entries are the same thing.
@@ -93,11 +93,11 @@ func (e entry) args(slot int) string {
 	}
 	switch e.Kind {
 	case outside:
-		return fmt.Sprintf("pref %d%s lookup main", prefOutside+slot, who)
+		return fmt.Sprintf("pref %d%s lookup main protocol %d", prefOutside+slot, who, Protocol)
 	case nowhere:
-		return fmt.Sprintf("pref %d%s unreachable", prefNowhere+slot, who)
+		return fmt.Sprintf("pref %d%s unreachable protocol %d", prefNowhere+slot, who, Protocol)
 	default:
-		return fmt.Sprintf("pref %d%s lookup %d", prefTunnel+slot, who, Table)
+		return fmt.Sprintf("pref %d%s lookup %d protocol %d", prefTunnel+slot, who, Table, Protocol)
 	}
 }
 
