@@ -26,9 +26,10 @@ const (
 	NextDummy = 59
 )
 
-// In is the receiving half of an ESP SA. It has about 200 octets and an eighth
-// of its window, and some 1,000 to 2,000 more of ciphers between a packet and
-// the next Idle. It is not for concurrent use; it prints as "redacted".
+// In is the receiving half of an ESP SA. It takes 176 octets, a bit for each
+// packet of its window, and at most 1,600 octets more of ciphers between a
+// packet and the next Idle. It is not for concurrent use; it prints as
+// "redacted".
 type In struct {
 	redacted
 	algorithm *Algorithm

@@ -111,8 +111,8 @@ func TestRefusals(t *testing.T) {
 		{"TCP inside", ErrNext, plain(ipv4(60), 6)},
 		{"next header 0", ErrNext, plain(ipv4(60), 0)},
 
-		{"IPv6 called IPv4", ErrInner, plain(ipv6(60), NextIPv4)},
-		{"IPv4 called IPv6", ErrInner, plain(ipv4(60), NextIPv6)},
+		{"IPv6 called IPv4", ErrInner, plain(lengthened(ipv6(60), 2, 60), NextIPv4)},
+		{"IPv4 called IPv6", ErrInner, plain(lengthened(ipv4(60), 4, 20), NextIPv6)},
 		{"IPv4 longer than what is there", ErrInner, plain(ipv4(61)[:60], NextIPv4)},
 		{"IPv6 longer than what is there", ErrInner, plain(ipv6(61)[:60], NextIPv6)},
 		{"IPv4 shorter than its header", ErrInner, plain(lengthened(ipv4(60), 2, 19), NextIPv4)},

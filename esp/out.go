@@ -13,10 +13,10 @@ var (
 	ErrWiped     = errors.New("esp: the keys of the SA are wiped: it carries nothing more")
 )
 
-// Out is the sending half of an ESP SA. It has about 150 octets, and some 1,000
-// to 2,000 more of ciphers between a packet and the next Idle. A copy would use
-// sequence numbers twice, and with them nonces: keep one, by its pointer. It is
-// not for concurrent use; it prints as "redacted".
+// Out is the sending half of an ESP SA. It takes 144 octets, and at most 1,600
+// more of ciphers between a packet and the next Idle. A copy would use sequence
+// numbers twice, and with them nonces: keep one, by its pointer. It is not for
+// concurrent use; it prints as "redacted".
 type Out struct {
 	redacted
 	algorithm *Algorithm

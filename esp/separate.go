@@ -45,9 +45,9 @@ func newSeparate(k *keys, newHash func() hash.Hash, d direction, esn bool) (tran
 	return s, nil
 }
 
-// seal makes an IV that nobody without the key can foretell, and with no
-// randomness: the number of the packet, encrypted with the key of the SA
-// (NIST SP 800-38A appendix C). CBC from a zero IV over that number and the
+// seal makes an IV that nobody without the key can foretell (RFC 3602 3), and
+// with no randomness: the number of the packet, encrypted with the key of the
+// SA (NIST SP 800-38A appendix C). CBC from a zero IV over that number and the
 // plaintext is the same as CBC over the plaintext from that IV.
 func (s *separate) seal(packet []byte, seq uint64) {
 	iv := packet[headerLen : headerLen+aes.BlockSize]

@@ -71,7 +71,8 @@ func (w *window) forget(from, n uint64) {
 
 // extend returns the number whose low 32 bits a packet carries (RFC 4303
 // A2.2): the lowest one with these bits that is not too old. If there is none
-// below 2^64 it returns one that is not fresh.
+// below 2^64 it returns one that is not fresh. After 2^32 lost packets in a row
+// it is wrong for good (A3): nothing opens any more, and IKE replaces the SA.
 func (w *window) extend(low uint32) uint64 {
 	bottom := w.top - min(w.top, w.size-1)
 	return bottom + uint64(low-uint32(bottom))
