@@ -107,6 +107,9 @@ func (c *Config) checkNode(role Role, f *findings) {
 	oneOf("qcd", c.QCD, "auto", "on", "off")
 	oneOf("roll_call", c.RollCall, "ours", "all", "off")
 	oneOf("cookie", c.Cookie, "auto", "always", "never")
+	oneOf("traffic", c.Traffic, "auto", "on", "off")
+	oneOf("tunnel.encap", c.Tunnel.Encap, "always", "auto")
+	c.Tunnel.check(f)
 	if role == RoleGateway && c.StateDir == "" {
 		f.add("state", "name a directory that survives a crash", "a gateway without state forgets all clients when it dies")
 	}
@@ -137,6 +140,16 @@ func (c *Config) checkNode(role Role, f *findings) {
 	if c.RollCallAge < 0 {
 		f.add("roll_call_age", "write a time like 10m, or leave it out", "%v is no age", c.RollCallAge)
 	}
+}
+
+func (t *Tunnel) check(f *findings) {
+	if t.MTU != 0 && (t.MTU < 1280 || t.MTU > 65535-512) {
+		f.add("tunnel.mtu", "write 1280 to 9000 octets, or leave it out: 1400", "%d octets are no size of a packet", t.MTU)
+	}
+	if w := t.ReplayWindow; w != 0 && (w < 64 || w > 4096 || w%64 != 0) {
+		f.add("tunnel.replay_window", "write a multiple of 64 from 64 to 4096, or leave it out: 1024", "a window of %d packets", w)
+	}
+	prefixes(t.Addresses, "tunnel.addresses", f)
 }
 
 // ports are our own ports; 0: any free one.

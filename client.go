@@ -78,6 +78,8 @@ func (c *Client) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-c.stop:
+		case err := <-c.lost:
+			return errors.Join(err, c.Close()) // the ticket is good for the next start
 		}
 	} else if ctx.Err() == nil {
 		return errors.Join(err, c.Close())

@@ -12,6 +12,8 @@ import (
 	"net/netip"
 	"time"
 
+	"golang.zx2c4.com/wireguard/tun"
+
 	"blackswan/dataplane"
 )
 
@@ -72,6 +74,12 @@ type Config struct {
 	ReceiveBuffer int // of each socket in octets; 0: 8 MiB for a gateway, the system's default for a client
 	Timers        Timers
 
+	// Traffic says whether Child SAs carry packets through a TUN of this host:
+	// "on"; "off" (also ""): their keys are kept and nothing is carried; "auto":
+	// on if a TUN can be had. The program's default is "auto".
+	Traffic string
+	Tunnel  Tunnel
+
 	Connections []Connection
 
 	Log *slog.Logger // nil: slog.Default
@@ -80,8 +88,13 @@ type Config struct {
 	// nil. It is called by several goroutines and must not keep data.
 	Tap func(out bool, data []byte, at time.Time)
 
-	// Plane carries the traffic of Child SAs; nil: one that keeps their keys and
-	// carries none. It is closed with what uses it.
+	// Device is what packets come from and go to, instead of a TUN of this
+	// host: then nothing else of the host is touched. It is closed with what
+	// uses it.
+	Device tun.Device
+
+	// Plane carries the traffic of Child SAs instead of what Traffic says. It
+	// is closed with what uses it.
 	Plane dataplane.Plane
 
 	// MachineID names the files of which the first that is not empty tells
@@ -93,6 +106,19 @@ type Config struct {
 	OnEvent func(Event)
 
 	listen listener // tests have a network in memory
+}
+
+// Tunnel is the device through which all traffic of Child SAs comes and goes.
+type Tunnel struct {
+	Name      string   // of the TUN; "": the first free one of bs0, bs1, ...
+	MTU       int      // octets of an inner packet; 0: 1400
+	Addresses []string // gateway: its own inner addresses, as "10.9.0.1/24"
+
+	// Encap is "always" (also ""): ESP travels in UDP, which passes every NAT
+	// and is fast; or "auto": bare ESP where there is no NAT on the path.
+	Encap string
+
+	ReplayWindow int // packets, 64 to 4096; 0: 1024
 }
 
 // Timers are the times that a peer is given to answer. Zero values are the
@@ -128,6 +154,11 @@ type Connection struct {
 	// LocalTS and RemoteTS are what the tunnel carries: prefixes, or "dynamic"
 	// (also none) for the addresses of the two sides themselves.
 	LocalTS, RemoteTS []string
+
+	// Addresses are a client's own inner addresses, as "10.9.0.2/32"; they
+	// stand for LocalTS if that is not given. DNS and Search are the resolvers
+	// inside the tunnel and the domains that they are for (none: all).
+	Addresses, DNS, Search []string
 
 	Fragment int           // largest IKE datagram in octets, its IP and UDP headers not counted; 0: 1252
 	DPD      time.Duration // silence after which the peer's liveness is checked; 0: 30 s, negative: never

@@ -29,9 +29,12 @@ type peer struct {
 	verifier auth.Verifier // nil: Remote.Auth is a shared key
 
 	// Of a client: where the gateway is, and the SHA-256 of its certificate.
-	host string
-	port uint16
-	leaf atomic.Pointer[[32]byte]
+	host      string
+	port      uint16
+	addresses []netip.Prefix // inner
+	dns       []netip.Addr
+	search    []string
+	leaf      atomic.Pointer[[32]byte]
 }
 
 // defaultFragment keeps a datagram within 1280 octets of IPv4 (RFC 7383 2.5.1).
@@ -57,6 +60,7 @@ func (c *Connection) ready(role Role, at string, f *findings) *peer {
 	c.readyProposals(p, at, f)
 	p.LocalTS = selectors(c.LocalTS, at+".local_ts", f)
 	p.RemoteTS = selectors(c.RemoteTS, at+".remote_ts", f)
+	c.readyInner(p, role, at, f)
 	c.readySides(p, at, f)
 	return p
 }
@@ -96,6 +100,30 @@ func (c *Connection) readyGateway(p *peer, role Role, at string, f *findings) {
 	}
 }
 
+// readyInner reads what a client has inside the tunnel.
+func (c *Connection) readyInner(p *peer, role Role, at string, f *findings) {
+	if role == RoleGateway {
+		for _, x := range []struct {
+			field string
+			list  []string
+		}{{".addresses", c.Addresses}, {".dns", c.DNS}, {".search", c.Search}} {
+			if len(x.list) > 0 {
+				f.add(at+x.field, "remove it here; a gateway's own addresses are tunnel.addresses", "only a client's connection has inner addresses and resolvers")
+			}
+		}
+		return
+	}
+	p.addresses = prefixes(c.Addresses, at+".addresses", f)
+	p.dns = addresses(c.DNS, at+".dns", f)
+	p.search = c.Search
+	if len(c.LocalTS) > 0 {
+		return
+	}
+	for _, a := range p.addresses {
+		p.LocalTS = append(p.LocalTS, wire.Prefix(netip.PrefixFrom(a.Addr(), a.Addr().BitLen())))
+	}
+}
+
 func (c *Connection) readyProposals(p *peer, at string, f *findings) {
 	const cure = `write words like "aes256gcm16-sha256-x25519", strongest first, or leave the list out`
 	for i, text := range c.IKE {
@@ -126,16 +154,37 @@ func selectors(texts []string, at string, f *findings) (out []wire.Selector) {
 	if len(texts) == 1 && texts[0] == "dynamic" {
 		return nil
 	}
+	for _, prefix := range prefixes(texts, at, f) {
+		out = append(out, wire.Prefix(prefix))
+	}
+	return out
+}
+
+// prefixes reads prefixes; an address is one of its whole length.
+func prefixes(texts []string, at string, f *findings) (out []netip.Prefix) {
 	for i, text := range texts {
 		prefix, err := netip.ParsePrefix(text)
 		if a, aerr := netip.ParseAddr(text); aerr == nil {
 			prefix, err = netip.PrefixFrom(a, a.BitLen()), nil
 		}
 		if err != nil {
-			f.add(fmt.Sprintf("%s[%d]", at, i), `write a prefix like "10.1.0.0/16", or "dynamic" alone`, "%q is not a prefix", text)
+			f.add(fmt.Sprintf("%s[%d]", at, i), `write a prefix like "10.1.0.0/16"`, "%q is not a prefix", text)
 			continue
 		}
-		out = append(out, wire.Prefix(prefix))
+		out = append(out, prefix)
+	}
+	return out
+}
+
+// addresses reads addresses without a port.
+func addresses(texts []string, at string, f *findings) (out []netip.Addr) {
+	for i, text := range texts {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			f.add(fmt.Sprintf("%s[%d]", at, i), `write an address like "10.1.0.53"`, "%q is not an IP address", text)
+			continue
+		}
+		out = append(out, a)
 	}
 	return out
 }

@@ -28,15 +28,18 @@ func NewGateway(cfg Config) (*Gateway, error) {
 
 // Run answers until ctx ends, then writes what is behind and closes everything.
 // It says nothing to the peers: their tickets and the roll call bring them back
-// to the next process.
+// to the next process. A data plane that loses its device or its sockets ends
+// it with an error.
 func (g *Gateway) Run(ctx context.Context) error {
 	g.run()
 	g.log.Info("listening", "addresses", g.Addrs(), "epoch", g.boot.SPI.Epoch, "roll_call", g.restored.entries)
+	var err error
 	select {
 	case <-ctx.Done():
 	case <-g.stop:
+	case err = <-g.lost:
 	}
-	return g.close()
+	return errors.Join(err, g.close())
 }
 
 // Close ends Run, or frees what NewGateway opened.
@@ -132,6 +135,9 @@ func (g *Gateway) Reload(cfg Config) error {
 	}
 	g.peers.Store(&peers)
 	g.all(ike.Command{Kind: ike.CommandConnections, Connections: connections(peers)})
+	if g.host != nil {
+		g.host.renewed(g.hostPlan())
+	}
 	g.log.Info("connections reloaded", "number", len(peers))
 	return nil
 }

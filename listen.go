@@ -27,13 +27,14 @@ func listenUDP(shards int, cfg udp.Config) ([]udp.Port, error) {
 	return ports, nil
 }
 
-// open opens the ports of c: one udp.Port for each shard.
-func (c *Config) open(role Role, shards int) ([]udp.Port, error) {
+// open opens the ports of c: one udp.Port for each shard. ESP gets sockets of
+// its own if anybody takes it.
+func (c *Config) open(role Role, shards int, esp func(udp.Message), mark uint32) ([]udp.Port, error) {
 	listen := c.listen
 	if listen == nil {
 		listen = listenUDP
 	}
-	cfg := udp.Config{ReceiveBuffer: c.ReceiveBuffer}
+	cfg := udp.Config{ReceiveBuffer: c.ReceiveBuffer, ESP: esp, Mark: mark}
 	cfg.IKEPort, cfg.NATPort = c.ports()
 	addrs := c.Listen
 	switch {

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"blackswan/dataplane"
-	"blackswan/dataplane/keysonly"
 	"blackswan/ike"
 	"blackswan/internal/keylog"
 	"blackswan/internal/state"
@@ -44,6 +43,11 @@ type node struct {
 	began  time.Time
 	cpu    time.Duration // of the process at began
 
+	ownDevice bool       // the device of the plane is a TUN that we made
+	host      *host      // nil: nothing of the host is changed
+	encap     bool       // ESP always goes in UDP (rule G4)
+	lost      chan error // the plane lost its device or its sockets
+
 	roams    bool           // we send from whichever address the system chooses
 	anywhere netip.AddrPort // that address
 
@@ -68,13 +72,13 @@ func newNode(cfg Config, role Role) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &node{cfg: cfg, role: role, log: cfg.Log, plane: cfg.Plane, began: time.Now(), cpu: cpuTime(), stop: make(chan struct{})}
+	n := &node{cfg: cfg, role: role, log: cfg.Log, began: time.Now(), cpu: cpuTime(), stop: make(chan struct{}), lost: make(chan error, 1)}
 	n.peers.Store(&peers)
 	if n.log == nil {
 		n.log = slog.Default()
 	}
-	if n.plane == nil {
-		n.plane = keysonly.Open()
+	if err := n.openPlane(); err != nil {
+		return nil, err
 	}
 	n.count = cfg.Shards
 	if n.count == 0 {
@@ -100,8 +104,12 @@ func (n *node) open() error {
 		}
 		n.keys = keys
 	}
-	ports, err := n.cfg.open(n.role, n.count)
+	ports, err := n.cfg.open(n.role, n.count, n.stray(), n.mark())
 	if err != nil {
+		return err
+	}
+	n.attach(ports)
+	if err := n.openHost(); err != nil {
 		return err
 	}
 	n.roams = n.role == RoleClient && len(n.cfg.Listen) == 0
@@ -196,6 +204,9 @@ func (n *node) run() {
 	for _, s := range n.shards {
 		n.running.Go(func() { s.run(n.stop) })
 	}
+	if n.host != nil {
+		n.running.Go(func() { n.host.keep(n.stop) })
+	}
 	if reports := n.plane.Reports(); reports != nil {
 		n.running.Go(func() { n.carryReports(reports) })
 	}
@@ -230,6 +241,9 @@ func (n *node) close() error {
 		n.errands.wait()
 		for _, s := range n.shards {
 			errs = append(errs, s.port.Close())
+		}
+		if n.host != nil {
+			errs = append(errs, n.host.net.Close())
 		}
 		if n.keys != nil {
 			errs = append(errs, n.keys.Close())

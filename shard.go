@@ -1,6 +1,7 @@
 package blackswan
 
 import (
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -217,10 +218,17 @@ func (s *shard) carryOut(now time.Time, forwarded bool) {
 
 func (s *shard) send(p ike.Packet) {
 	m := udp.Message{Local: p.Local, Remote: p.Remote, Data: p.Data, Marker: p.Marker}
-	if s.node.roams { // the system knows which of our addresses leads there now
-		m.Local = s.node.anywhere
-	}
+	m.Local = s.node.source(m.Local)
 	s.port.Queue(m)
+}
+
+// source is the address that we send from: of one who roams, the one that the
+// system knows to lead there now.
+func (n *node) source(local netip.AddrPort) netip.AddrPort {
+	if n.roams {
+		return n.anywhere
+	}
+	return local
 }
 
 // forward puts a packet into the parcel for its shard.
@@ -279,24 +287,34 @@ func (s *shard) order(f func(now time.Time)) bool {
 }
 
 func (s *shard) install(now time.Time, c *ike.Child) {
-	err := s.node.plane.Install(dataplane.Child{
+	child := dataplane.Child{
 		Connection: c.Connection, SPIIn: c.SPIIn, SPIOut: c.SPIOut, Suite: c.Suite,
 		EncrIn: c.EncrIn, IntegIn: c.IntegIn, EncrOut: c.EncrOut, IntegOut: c.IntegOut,
-		LocalTS: c.LocalTS, RemoteTS: c.RemoteTS, Local: c.Local, Remote: c.Remote, Encap: c.Encap, Behind: c.Behind, Resumed: c.Resumed,
-	})
-	if err != nil {
+		LocalTS: c.LocalTS, RemoteTS: c.RemoteTS, Local: s.node.source(c.Local), Remote: c.Remote, Encap: c.Encap, Behind: c.Behind, Resumed: c.Resumed,
+	}
+	if err := s.node.plane.Install(child); err != nil {
 		s.tell(ChildFailed, "", now, func() Event {
 			return Event{Kind: ChildFailed, At: now, Connection: c.Connection, Remote: c.Remote, Err: err}
 		})
+		return
+	}
+	if h := s.node.host; h != nil {
+		h.installed(&child)
 	}
 }
 
 func (s *shard) remove(c *ike.Child) {
 	_ = s.node.plane.Remove(c.SPIIn) // it may have refused to install it
+	if h := s.node.host; h != nil {
+		h.removed(c.SPIIn)
+	}
 }
 
 func (s *shard) move(c *ike.Child) {
-	_ = s.node.plane.Move(c.SPIIn, c.Local, c.Remote, c.Encap) // it may have refused to install it
+	_ = s.node.plane.Move(c.SPIIn, s.node.source(c.Local), c.Remote, c.Encap) // it may have refused to install it
+	if h := s.node.host; h != nil {
+		h.moved(c.Remote.Addr())
+	}
 }
 
 func machineReport(r dataplane.Report) ike.Report {
@@ -311,11 +329,23 @@ var reportKinds = map[dataplane.ReportKind]ike.ReportKind{
 // B1). What finds no room is lost: the packet that it was about is not the last.
 func (n *node) carryReports(reports <-chan dataplane.Report) {
 	for r := range reports {
+		if r.Kind == dataplane.Broken {
+			n.fail(r.Err)
+			continue
+		}
 		s := n.shards[int(r.SPI>>26)%n.count]
 		select {
 		case s.reports <- r:
 		default:
 		}
+	}
+}
+
+// fail ends Run with err.
+func (n *node) fail(err error) {
+	select {
+	case n.lost <- err:
+	default: // one is enough
 	}
 }
 

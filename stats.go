@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"blackswan/dataplane"
 	"blackswan/ike"
 	"blackswan/internal/udp"
 )
@@ -25,6 +26,9 @@ func (n *node) Status(most int) Status {
 	if st.RollCall == "" {
 		st.RollCall = "ours"
 	}
+	totals, drops := n.plane.Totals()
+	st.Traffic = traffic(totals)
+	st.Traffic.Device, st.Traffic.Drops = n.deviceName(), drops
 	st.Totals.Detected = map[string]uint64{}
 	st.Totals.RollCall = n.restored.entries
 	var packets udp.Stats
@@ -89,9 +93,15 @@ func (s *shard) saStatus(now time.Time, v ike.View) SAStatus {
 	}
 	if v.ChildIn != 0 {
 		sa.ChildIn, sa.ChildOut = fmt.Sprintf("%08x", v.ChildIn), fmt.Sprintf("%08x", v.ChildOut)
+		carried, _ := s.node.plane.Traffic(v.ChildIn) // nothing if the plane refused it
+		sa.Traffic = traffic(carried)
 	}
 	if v.Ticket != 0 {
 		sa.Ticket = time.Unix(v.Ticket, 0)
 	}
 	return sa
+}
+
+func traffic(t dataplane.Traffic) Traffic {
+	return Traffic{InPackets: t.InPackets, InOctets: t.InOctets, OutPackets: t.OutPackets, OutOctets: t.OutOctets, Dropped: t.Dropped}
 }

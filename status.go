@@ -23,7 +23,8 @@ type Status struct {
 	Totals   Totals            `json:"totals"`
 	Counters map[string]uint64 `json:"counters"` // dropped inputs by reason
 	Sockets  Sockets           `json:"sockets"`
-	CPU      time.Duration     `json:"cpu_ns"` // of the process since Since, user and system
+	Traffic  Traffic           `json:"traffic"` // of all Child SAs, those that are gone included
+	CPU      time.Duration     `json:"cpu_ns"`  // of the process since Since, user and system
 
 	SAs    []SAStatus `json:"sas"`
 	Unseen int        `json:"unseen,omitempty"` // SAs beyond the limit of the list
@@ -62,6 +63,18 @@ type Sockets struct {
 	OutDropped   uint64 `json:"out_dropped"`
 }
 
+// Traffic is what Child SAs carried, in inner packets and their octets.
+type Traffic struct {
+	Device     string `json:"device,omitempty"` // the TUN
+	InPackets  uint64 `json:"in_packets"`
+	InOctets   uint64 `json:"in_octets"`
+	OutPackets uint64 `json:"out_packets"`
+	OutOctets  uint64 `json:"out_octets"`
+	Dropped    uint64 `json:"dropped"` // of them the packets that were not carried
+
+	Drops map[string]uint64 `json:"drops,omitempty"` // all that was dropped, by reason
+}
+
 // SAStatus is one IKE SA.
 type SAStatus struct {
 	SPIi       string         `json:"spi_i"` // 16 hexadecimal digits
@@ -78,6 +91,7 @@ type SAStatus struct {
 	Heard      time.Duration  `json:"heard_ns"` // since the peer was heard last
 	ChildIn    string         `json:"child_in,omitempty"`
 	ChildOut   string         `json:"child_out,omitempty"`
+	Traffic    Traffic        `json:"traffic"`                 // of that Child SA
 	Ticket     time.Time      `json:"ticket_expires,omitzero"` // client
 	DetectedBy string         `json:"detected_by,omitempty"`   // client: how the loss of the SA before this one was learned
 }

@@ -213,6 +213,32 @@ func AppendTS(b []byte, selectors []Selector) []byte {
 	return b
 }
 
+// Prefixes cuts the addresses of s into the fewest prefixes that make them up,
+// 254 at the most. A range that ends before it starts has none.
+func (s Selector) Prefixes() []netip.Prefix {
+	if s.End.Less(s.Start) {
+		return nil
+	}
+	var all []netip.Prefix
+	for start := s.Start; ; {
+		bits := start.BitLen()
+		last := start
+		for bits > 0 {
+			p := netip.PrefixFrom(start, bits-1)
+			end := Prefix(p).End
+			if p.Masked().Addr() != start || s.End.Less(end) {
+				break
+			}
+			bits, last = bits-1, end
+		}
+		all = append(all, netip.PrefixFrom(start, bits))
+		if last == s.End {
+			return all
+		}
+		start = last.Next()
+	}
+}
+
 func (s Selector) append(b []byte) []byte {
 	if !s.Start.IsValid() || s.Start.BitLen() != s.End.BitLen() {
 		panic("wire: a selector needs two addresses of one family")

@@ -2,6 +2,8 @@ package wire
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -181,5 +183,41 @@ func TestAppendTSPanics(t *testing.T) {
 	}
 	if !panics(func() { AppendTS(nil, make([]Selector, 256)) }) {
 		t.Error("256 selectors: appended")
+	}
+}
+
+func TestPrefixes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	addr := func(n uint32) netip.Addr { return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, n))) }
+	for range 2000 {
+		from := rng.Uint32() >> rng.IntN(32)
+		to := max(from, from+rng.Uint32()>>rng.IntN(33))
+		s := Selector{Start: addr(from), End: addr(to)}
+		next := uint64(from)
+		all := s.Prefixes()
+		for i, p := range all {
+			if p != p.Masked() || p.Addr() != addr(uint32(next)) {
+				t.Fatalf("%v: %v does not go on at %v", s, p, addr(uint32(next)))
+			}
+			next += 1 << (32 - p.Bits())
+			if i > 0 && all[i-1].Bits() == p.Bits() && netip.PrefixFrom(all[i-1].Addr(), p.Bits()-1).Contains(p.Addr()) && p.Bits() > 0 &&
+				netip.PrefixFrom(all[i-1].Addr(), p.Bits()-1).Masked().Addr() == all[i-1].Addr() {
+				t.Fatalf("%v: %v and %v could be one", s, all[i-1], p)
+			}
+		}
+		if next != uint64(to)+1 {
+			t.Fatalf("%v: %v end at %d", s, all, next)
+		}
+	}
+	whole := Prefix(netip.MustParsePrefix("::/0"))
+	if got := whole.Prefixes(); len(got) != 1 || got[0].Bits() != 0 {
+		t.Errorf("all of IPv6: %v", got)
+	}
+	odd := Selector{Start: netip.MustParseAddr("::1"), End: netip.MustParseAddr("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe")}
+	if got := len(odd.Prefixes()); got != 254 {
+		t.Errorf("the worst range of IPv6: %d prefixes, want 254", got)
+	}
+	if got := (Selector{Start: addr(2), End: addr(1)}).Prefixes(); got != nil {
+		t.Errorf("a range that ends before it starts: %v", got)
 	}
 }

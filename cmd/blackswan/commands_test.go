@@ -154,9 +154,9 @@ func TestPKI(t *testing.T) {
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	gateway := p.start(t, p.command(p.program, "gateway", "--config", config))
+	gateway := p.start(t, p.command(p.program, "gateway", "--traffic", "off", "--config", config))
 	gateway.await(t, "listening")
-	client := p.start(t, p.command(p.program, "connect", "--ca", ann["ca"], "--cert", ann["cert"], "--key", ann["key"],
+	client := p.start(t, p.command(p.program, "connect", "--traffic", "off", "--ca", ann["ca"], "--cert", ann["cert"], "--key", ann["key"],
 		"--id", "ann@example.org", "--gateway-id", "gw.example.org", "--gateway-nat-port", ports[1], "127.0.0.1:"+ports[0],
 		"--keylog", filepath.Join(p.home, "keys"), "--json"))
 	client.await(t, `"msg":"connected"`)
@@ -195,7 +195,7 @@ func TestPKI(t *testing.T) {
 func TestNoCoreDumps(t *testing.T) {
 	p := newPerson(t)
 	ports := freePorts(t)
-	gateway := p.start(t, p.command(p.program, "gateway", "--listen", "127.0.0.1", "--port", ports[0], "--nat-port", ports[1]))
+	gateway := p.start(t, p.command(p.program, "gateway", "--traffic", "off", "--listen", "127.0.0.1", "--port", ports[0], "--nat-port", ports[1]))
 	gateway.await(t, "listening")
 	proc := fmt.Sprintf("/proc/%d/", gateway.cmd.Process.Pid)
 	limits, err := os.ReadFile(proc + "limits")

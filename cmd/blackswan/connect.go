@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -23,6 +24,9 @@ type dial struct {
 	cert, key      string
 	gatewayNATPort uint16
 	anyPort        bool
+
+	addresses, remoteTS, dns []string
+	release                  bool
 }
 
 func connectCommand() *cobra.Command {
@@ -37,6 +41,10 @@ gateway, a restart of this program or a lost network.
 Ctrl-C (SIGINT) logs out: the gateway is told, the ticket is wiped; a second one
 ends at once. SIGTERM keeps the ticket and says nothing: the next start resumes.
 
+What the tunnel carries never leaves in the clear once it has been up, also when
+this program is killed: the next start goes on, and --release gives the host its
+routes back.
+
 Without root, and without ports of its own, it uses free ones.
 ` + exitCodes,
 		Args: args(cobra.MaximumNArgs(1)),
@@ -50,6 +58,10 @@ Without root, and without ports of its own, it uses free ones.
 	c.Flags().StringVar(&d.key, "key", "", "PEM file of its private key")
 	c.Flags().Uint16Var(&d.gatewayNATPort, "gateway-nat-port", 0, "the gateway's port for NAT traversal (default 4500)")
 	c.Flags().BoolVar(&d.anyPort, "any-port", false, "use free own ports")
+	c.Flags().StringSliceVar(&d.addresses, "address", nil, "own inner address (default the outer one)")
+	c.Flags().StringSliceVar(&d.remoteTS, "remote-ts", nil, "what is behind the gateway, as 10.1.0.0/16, or 0.0.0.0/0 for everything (default the gateway itself)")
+	c.Flags().BoolVar(&d.release, "release", false, "only undo what a client that was killed has left on this host")
+	c.Flags().StringSliceVar(&d.dns, "dns", nil, "resolver inside the tunnel")
 	return c
 }
 
@@ -57,6 +69,9 @@ func runConnect(c *cobra.Command, f *nodeFlags, d *dial, args []string) error {
 	cfg, text, err := f.read(blackswan.RoleClient)
 	if err != nil {
 		return err
+	}
+	if d.release {
+		return runRelease(c, &cfg, args)
 	}
 	name := ""
 	switch {
@@ -97,6 +112,35 @@ func runConnect(c *cobra.Command, f *nodeFlags, d *dial, args []string) error {
 	return serve(ctx, &cfg, control.Handlers{control.Status: statusHandler(client.Status)}, cfg.Log, client.Run)
 }
 
+// runRelease undoes what the connection that args name has left, or all of the
+// file, or that of the flags.
+func runRelease(c *cobra.Command, cfg *blackswan.Config, args []string) error {
+	names := args
+	for i := range cfg.Connections {
+		if len(args) == 0 {
+			names = append(names, cfg.Connections[i].Name)
+		}
+	}
+	if len(names) == 0 {
+		names = []string{flagsConnection}
+	}
+	done := []string{}
+	for _, name := range names {
+		released, err := blackswan.Release(cfg.StateDir, name)
+		if err != nil {
+			return err
+		}
+		if released {
+			done = append(done, name)
+		}
+	}
+	text := "nothing was left on this host\n"
+	if len(done) > 0 {
+		text = "undone what was left of " + strings.Join(done, ", ") + "\n"
+	}
+	return print(c, map[string]any{"released": done}, text)
+}
+
 // connection is the one that the flags describe.
 func (d *dial) connection(name, gateway string) blackswan.Connection {
 	remote := d.gatewayID
@@ -107,5 +151,7 @@ func (d *dial) connection(name, gateway string) blackswan.Connection {
 		Name: name, Gateway: gateway, GatewayNATPort: d.gatewayNATPort,
 		Local:  blackswan.Side{ID: d.id, Auth: "cert", Cert: d.cert, Key: d.key},
 		Remote: blackswan.Side{ID: remote, Auth: "cert", CA: d.ca},
+
+		Addresses: d.addresses, RemoteTS: d.remoteTS, DNS: d.dns,
 	}
 }

@@ -19,7 +19,7 @@ import (
 type nodeFlags struct {
 	config, state, keylog string
 	port, natPort         uint16
-	listen                string
+	listen, traffic       string
 }
 
 func (f *nodeFlags) add(c *cobra.Command, role blackswan.Role) {
@@ -29,6 +29,7 @@ func (f *nodeFlags) add(c *cobra.Command, role blackswan.Role) {
 	c.Flags().Uint16Var(&f.port, "port", 0, "own IKE port")
 	c.Flags().Uint16Var(&f.natPort, "nat-port", 0, "own port for NAT traversal")
 	c.Flags().StringVar(&f.listen, "listen", "", "own IP address (default all)")
+	c.Flags().StringVar(&f.traffic, "traffic", "", "carry packets through a TUN: on, off, or auto: if one can be had (default auto)")
 }
 
 // read makes the Config of the file and the flags, which go before it.
@@ -40,6 +41,7 @@ func (f *nodeFlags) read(role blackswan.Role) (cfg blackswan.Config, text []byte
 	}
 	cfg.StateDir = cmp.Or(f.state, cfg.StateDir, defaultState(role))
 	cfg.KeyLog = cmp.Or(f.keylog, cfg.KeyLog)
+	cfg.Traffic = cmp.Or(f.traffic, cfg.Traffic, "auto")
 	cfg.Port = cmp.Or(f.port, cfg.Port)
 	cfg.NATPort = cmp.Or(f.natPort, cfg.NATPort)
 	if f.listen != "" {

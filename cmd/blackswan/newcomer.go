@@ -22,12 +22,21 @@ import (
 // authority, its own certificate and one for a first client.
 type newcomer struct {
 	ca, gateway, client string // files, without .pem but for the authority
+	traffic             string
 }
 
 // The identities of a gateway without configuration, and of its first client.
 const (
 	newGateway = "gateway.blackswan"
 	newClient  = "client.blackswan"
+)
+
+// The inner network of a gateway without configuration: its own address, and
+// that of its first client.
+const (
+	newNetwork       = "10.78.0.0/24"
+	newInner         = "10.78.0.1"
+	newClientAddress = "10.78.0.2"
 )
 
 // welcome makes what is not there yet in the state directory, and the one
@@ -40,6 +49,7 @@ func welcome(cfg *blackswan.Config) (*newcomer, error) {
 	dir := filepath.Join(state, "pki")
 	n := &newcomer{
 		ca: filepath.Join(dir, pki.CAFile), gateway: filepath.Join(dir, "gateway"), client: filepath.Join(dir, "client"),
+		traffic: cfg.Traffic,
 	}
 	ca, err := pki.LoadCA(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -62,7 +72,12 @@ func welcome(cfg *blackswan.Config) (*newcomer, error) {
 		Name:   "clients",
 		Local:  blackswan.Side{ID: newGateway, Auth: "cert", Cert: n.gateway + ".pem", Key: n.gateway + ".key"},
 		Remote: blackswan.Side{ID: "*", Auth: "cert", CA: []string{n.ca}},
+
+		LocalTS: []string{newInner}, RemoteTS: []string{newNetwork},
 	}}
+	if len(cfg.Tunnel.Addresses) == 0 {
+		cfg.Tunnel.Addresses = []string{newInner + "/24"}
+	}
 	return n, nil
 }
 
@@ -85,9 +100,13 @@ func (n *newcomer) print(c *cobra.Command, addrs []netip.AddrPort) error {
 	}
 	words := []string{program, "connect",
 		"--ca", n.ca, "--cert", n.client + ".pem", "--key", n.client + ".key",
-		"--id", newClient, "--gateway-id", newGateway}
+		"--id", newClient, "--gateway-id", newGateway,
+		"--address", newClientAddress, "--remote-ts", newInner}
 	if nat := addrs[1].Port(); nat != blackswan.DefaultNATPort {
 		words = append(words, "--gateway-nat-port", fmt.Sprint(nat))
+	}
+	if n.traffic == "off" {
+		words = append(words, "--traffic", "off")
 	}
 	if os.Geteuid() == 0 {
 		words = append(words, "--any-port") // the usual ones may be the gateway's

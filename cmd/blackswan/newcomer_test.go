@@ -19,7 +19,7 @@ func TestNewcomer(t *testing.T) {
 	ports := freePorts(t)
 	whole := t // the programs live longer than a part of the test
 	startGateway := func() *program {
-		return p.start(whole, p.command(p.program, "gateway", "--listen", "127.0.0.1", "--port", ports[0], "--nat-port", ports[1]))
+		return p.start(whole, p.command(p.program, "gateway", "--traffic", "off", "--listen", "127.0.0.1", "--port", ports[0], "--nat-port", ports[1]))
 	}
 	gateway := startGateway()
 	pasted := strings.TrimSpace(gateway.await(t, " connect --ca "))
@@ -143,7 +143,7 @@ func testKeys(t *testing.T, p person) {
 func TestRevokeAndDelete(t *testing.T) {
 	p := newPerson(t)
 	ports := freePorts(t)
-	gateway := p.start(t, p.command(p.program, "gateway", "--listen", "127.0.0.1", "--port", ports[0], "--nat-port", ports[1]))
+	gateway := p.start(t, p.command(p.program, "gateway", "--traffic", "off", "--listen", "127.0.0.1", "--port", ports[0], "--nat-port", ports[1]))
 	pasted := strings.TrimSpace(gateway.await(t, " connect --ca "))
 	gateway.await(t, "listening")
 	client := p.start(t, p.command("sh", "-c", "exec "+pasted))

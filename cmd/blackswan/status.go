@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -76,6 +77,10 @@ func statusText(st *blackswan.Status) string {
 		fmt.Fprintf(&b, "tickets granted %d; tokens shown %d in answers, %d by roll call, %d entries of it left\n",
 			t.Tickets, t.TokensShown, t.RollCallShown, t.RollCallLeft)
 	}
+	if tr := &st.Traffic; tr.Device != "" {
+		fmt.Fprintf(&b, "traffic by %s: in %d packets, %d octets; out %d packets, %d octets; dropped %d\n",
+			tr.Device, tr.InPackets, tr.InOctets, tr.OutPackets, tr.OutOctets, tr.Dropped)
+	}
 	for _, note := range st.Notes {
 		fmt.Fprintf(&b, "note: %s\n", note)
 	}
@@ -86,31 +91,36 @@ func statusText(st *blackswan.Status) string {
 	if st.Unseen > 0 {
 		fmt.Fprintf(&b, "and %d more: --all\n", st.Unseen)
 	}
-	if len(st.Counters) > 0 {
-		fmt.Fprintf(&b, "\ndropped:\n")
-		reasons := make([]string, 0, len(st.Counters))
-		for reason := range st.Counters {
-			reasons = append(reasons, reason)
-		}
-		slices.Sort(reasons)
-		for _, reason := range reasons {
-			fmt.Fprintf(&b, "%10d %s\n", st.Counters[reason], reason)
-		}
-	}
+	counted(&b, "dropped", st.Counters)
+	counted(&b, "dropped of the traffic", st.Traffic.Drops)
 	return b.String()
+}
+
+// counted lists what was counted by reason.
+func counted(b *strings.Builder, title string, by map[string]uint64) {
+	for _, reason := range slices.Sorted(maps.Keys(by)) {
+		if by[reason] == 0 {
+			continue
+		}
+		if title != "" {
+			fmt.Fprintf(b, "\n%s:\n", title)
+			title = ""
+		}
+		fmt.Fprintf(b, "%10d %s\n", by[reason], reason)
+	}
 }
 
 func table(b *strings.Builder, sas []blackswan.SAStatus) {
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "SPIi\tSPIr\tconnection\tpeer\tremote\tstate\tsince\theard\tsuite")
+	fmt.Fprintln(t, "SPIi\tSPIr\tconnection\tpeer\tremote\tstate\tsince\theard\tin\tout\tsuite")
 	for i := range sas {
 		s := &sas[i]
 		state := s.State
 		if s.Resumed {
 			state += ", resumed"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.SPIi, s.SPIr, s.Connection, s.Peer, s.Remote, state,
-			s.Age.Round(time.Second), s.Heard.Round(time.Second), s.Suite)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", s.SPIi, s.SPIr, s.Connection, s.Peer, s.Remote, state,
+			s.Age.Round(time.Second), s.Heard.Round(time.Second), s.Traffic.InPackets, s.Traffic.OutPackets, s.Suite)
 	}
 	_ = t.Flush() // into memory
 }

@@ -45,7 +45,7 @@ func rank(a, b route) int {
 func (p *policy) add(c *child) {
 	for i := range c.remote {
 		r := route{c, &c.remote[i]}
-		for _, prefix := range prefixes(r.remote) {
+		for _, prefix := range r.remote.Prefixes() {
 			p.to.Modify(prefix, func(routes []route, _ bool) ([]route, bool) {
 				at, _ := slices.BinarySearchFunc(routes, r, rank)
 				return slices.Insert(routes, at, r), false
@@ -57,7 +57,7 @@ func (p *policy) add(c *child) {
 // remove takes c out of the table.
 func (p *policy) remove(c *child) {
 	for i := range c.remote {
-		for _, prefix := range prefixes(&c.remote[i]) {
+		for _, prefix := range c.remote[i].Prefixes() {
 			p.to.Modify(prefix, func(routes []route, _ bool) ([]route, bool) {
 				routes = slices.DeleteFunc(routes, func(r route) bool { return r.child == c })
 				return routes, len(routes) == 0
@@ -128,33 +128,11 @@ func checkSelectors(local, remote []wire.Selector) error {
 			if !s.Start.IsValid() || s.Start.BitLen() != s.End.BitLen() || s.End.Less(s.Start) || s.EndPort < s.StartPort && !opaque {
 				return fmt.Errorf("tunnel: the traffic selector %v is no range of addresses and ports", *s)
 			}
-			count += len(prefixes(s))
+			count += len(s.Prefixes())
 		}
 	}
 	if count > mostPrefixes {
 		return fmt.Errorf("tunnel: the traffic selectors make %d prefixes, %d are the most: use fewer ranges, or whole prefixes", count, mostPrefixes)
 	}
 	return nil
-}
-
-// prefixes cuts the range of s into the fewest prefixes that make it up.
-func prefixes(s *wire.Selector) []netip.Prefix {
-	var all []netip.Prefix
-	for start := s.Start; ; {
-		bits := start.BitLen()
-		last := start
-		for bits > 0 {
-			p := netip.PrefixFrom(start, bits-1)
-			end := wire.Prefix(p).End
-			if p.Masked().Addr() != start || s.End.Less(end) {
-				break
-			}
-			bits, last = bits-1, end
-		}
-		all = append(all, netip.PrefixFrom(start, bits))
-		if last == s.End {
-			return all
-		}
-		start = last.Next()
-	}
 }

@@ -1,7 +1,6 @@
 package tunnel
 
 import (
-	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -110,39 +109,6 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
-func TestPrefixes(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	addr := func(n uint32) netip.Addr { return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, n))) }
-	for range 2000 {
-		from := rng.Uint32() >> rng.IntN(32)
-		to := max(from, from+rng.Uint32()>>rng.IntN(33))
-		s := wire.Selector{Start: addr(from), End: addr(to)}
-		next := uint64(from)
-		all := prefixes(&s)
-		for i, p := range all {
-			if p != p.Masked() || p.Addr() != addr(uint32(next)) {
-				t.Fatalf("%v: %v does not go on at %v", s, p, addr(uint32(next)))
-			}
-			next += 1 << (32 - p.Bits())
-			if i > 0 && all[i-1].Bits() == p.Bits() && netip.PrefixFrom(all[i-1].Addr(), p.Bits()-1).Contains(p.Addr()) && p.Bits() > 0 &&
-				netip.PrefixFrom(all[i-1].Addr(), p.Bits()-1).Masked().Addr() == all[i-1].Addr() {
-				t.Fatalf("%v: %v and %v could be one", s, all[i-1], p)
-			}
-		}
-		if next != uint64(to)+1 {
-			t.Fatalf("%v: %v end at %d", s, all, next)
-		}
-	}
-	whole := sel("::/0")
-	if got := prefixes(&whole); len(got) != 1 || got[0].Bits() != 0 {
-		t.Errorf("all of IPv6: %v", got)
-	}
-	odd := sel("::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe")
-	if got := len(prefixes(&odd)); got != 254 {
-		t.Errorf("the worst range of IPv6: %d prefixes, want 254", got)
-	}
-}
-
 // TestPolicyAgainstOracle compares with all selectors looked through one by one.
 func TestPolicyAgainstOracle(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -197,7 +163,7 @@ func oracle(children []*child, f *flow) *child {
 			if !admits(r.remote, f, f.dstPort) {
 				continue
 			}
-			for _, p := range prefixes(r.remote) {
+			for _, p := range r.remote.Prefixes() {
 				if p.Contains(f.dst) && (p.Bits() > length || p.Bits() == length && rank(r, best) < 0) {
 					best, length = r, p.Bits()
 				}

@@ -96,7 +96,7 @@ func TestFormErrors(t *testing.T) {
 		{"- name: a", "f.yaml:1:1: holds no keys: write keys with values here, the first is state:"},
 		{"qcd: on\n---\nqcd: off", "f.yaml:3:1: a second document: one file holds one configuration: remove the line ---"},
 		{"qcd: on\nqcd: off", `f.yaml:2:1: mapping key "qcd" already defined at [1:1]: correct the YAML here`},
-		{"x: &a {qcd: on}", "f.yaml:1:1: x: unknown key: the keys here are state, state_key, listen, port, nat_port, any_port, qcd, roll_call, roll_call_age, cookie, keylog, shards, receive_buffer, timers, connections, machine_id"},
+		{"x: &a {qcd: on}", "f.yaml:1:1: x: unknown key: the keys here are state, state_key, listen, port, nat_port, any_port, qcd, roll_call, roll_call_age, cookie, keylog, shards, receive_buffer, timers, traffic, tunnel, connections, machine_id"},
 		{"timers: {<<: {retry: {}}}", "f.yaml:1:10: timers: anchors, merges and tags are not read: write the keys out"},
 	} {
 		_, err := Parse("f.yaml", []byte(row.text))
@@ -215,8 +215,8 @@ func TestEveryFieldHasOneKey(t *testing.T) {
 		of   reflect.Type
 		want string
 	}{
-		{reflect.TypeFor[blackswan.Config](), "state state_key listen port nat_port any_port qcd roll_call roll_call_age cookie keylog shards receive_buffer timers connections machine_id"},
-		{reflect.TypeFor[blackswan.Connection](), "name gateway gateway_nat_port local remote psk ike esp local_ts remote_ts fragment dpd reauth lifetime tickets libreswan"},
+		{reflect.TypeFor[blackswan.Config](), "state state_key listen port nat_port any_port qcd roll_call roll_call_age cookie keylog shards receive_buffer timers traffic tunnel connections machine_id"},
+		{reflect.TypeFor[blackswan.Connection](), "name gateway gateway_nat_port local remote psk ike esp local_ts remote_ts addresses dns search fragment dpd reauth lifetime tickets libreswan"},
 		{reflect.TypeFor[blackswan.Side](), "id auth cert key ca crl"},
 		{reflect.TypeFor[blackswan.TicketPolicy](), "off lifetime"},
 		{reflect.TypeFor[blackswan.Timers](), "retry liveness"},

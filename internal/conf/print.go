@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -73,6 +74,12 @@ func effective(cfg blackswan.Config, role blackswan.Role) blackswan.Config {
 	cfg.RollCall = cmp.Or(cfg.RollCall, "ours")
 	cfg.RollCallAge = cmp.Or(cfg.RollCallAge, 10*time.Minute)
 	cfg.Cookie = cmp.Or(cfg.Cookie, "auto")
+	cfg.Traffic = cmp.Or(cfg.Traffic, "off")
+	if cfg.Traffic != "off" {
+		cfg.Tunnel.MTU = cmp.Or(cfg.Tunnel.MTU, 1400)
+		cfg.Tunnel.Encap = cmp.Or(cfg.Tunnel.Encap, "always")
+		cfg.Tunnel.ReplayWindow = cmp.Or(cfg.Tunnel.ReplayWindow, 1024)
+	}
 	cfg.Timers.Retry = backoff(cfg.Timers.Retry, blackswan.Backoff{Initial: time.Second, Max: 16 * time.Second, Tries: 6})
 	cfg.Timers.Liveness = backoff(cfg.Timers.Liveness, blackswan.Backoff{Initial: time.Second, Max: 8 * time.Second, Tries: 5})
 	if role == blackswan.RoleGateway {
@@ -102,6 +109,9 @@ func effectiveConnection(c blackswan.Connection, role blackswan.Role) blackswan.
 		for _, p := range propose.DefaultESP() {
 			c.ESP = append(c.ESP, p.String())
 		}
+	}
+	if len(c.LocalTS) == 0 {
+		c.LocalTS = slices.Clone(c.Addresses)
 	}
 	for _, ts := range []*[]string{&c.LocalTS, &c.RemoteTS} {
 		if len(*ts) == 0 {

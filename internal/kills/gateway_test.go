@@ -50,6 +50,7 @@ func newSite(t *testing.T) *site {
 port: %d
 nat_port: %d
 machine_id: [%s]
+traffic: off
 connections:
   - name: office
     local: {id: gw.example.org}

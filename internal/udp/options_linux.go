@@ -18,6 +18,11 @@ func (s *socket) setOptions(fd uintptr, cfg *Config) error {
 			return fmt.Errorf("sharing the port: %w", err)
 		}
 	}
+	if cfg.Mark != 0 {
+		if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, int(cfg.Mark)); err != nil {
+			return fmt.Errorf("marking what is sent: %w", err)
+		}
+	}
 	// Large buffers are for the storm; less is no reason not to start.
 	setBuffer(int(fd), unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, cfg.ReceiveBuffer)
 	setBuffer(int(fd), unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, cfg.SendBuffer)

@@ -126,6 +126,10 @@ type Config struct {
 	// was achieved.
 	ReceiveBuffer, SendBuffer int
 
+	// Mark is the firewall mark of what is sent (Linux), so that rules can
+	// tell it from what the tunnel carries; 0: none. It takes CAP_NET_ADMIN.
+	Mark uint32
+
 	// Batch is the most datagrams in a batch: 1 to 1024, 0 means 128. With
 	// ESP, such as the kernel has joined count as one.
 	Batch int

@@ -1,0 +1,236 @@
+package blackswan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"blackswan/dataplane"
+	"blackswan/internal/hostnet"
+	"blackswan/wire"
+)
+
+// What the tunnel changes on its host: its own inner addresses, and routes for
+// what its Child SAs carry. The shards say what came and went and never wait;
+// one goroutine makes the host so. Routes stay while an SA is detected as lost
+// and resumed, and become blackholes when the process dies (rule E9).
+
+const (
+	// hostMark is the firewall mark of our own sockets: their packets never
+	// enter the tunnel.
+	hostMark = 0x4500
+
+	// hostPatience bounds the programs that set the resolver.
+	hostPatience = 10 * time.Second
+)
+
+// host makes the host as the Child SAs want it.
+type host struct {
+	net  *hostnet.Host
+	tell func(error)
+	wake chan struct{} // something changed; has room for one
+
+	mu      sync.Mutex
+	base    hostnet.Plan              // what does not depend on any Child SA
+	carried map[uint32][]netip.Prefix // by inbound SPI: routes that base has not
+	stays   bool                      // a client: routes stay until others come
+	gone    []uint32                  // Child SAs whose routes stay
+}
+
+// mark is the firewall mark of our sockets, if there is a tunnel to keep them
+// out of.
+func (n *node) mark() uint32 {
+	if n.ownDevice {
+		return hostMark
+	}
+	return 0
+}
+
+// hostDir is where a journal lies that tells the next start what to undo.
+func hostDir(state string) string { return filepath.Join(state, "host") }
+
+// openHost takes what a crash has left, if our TUN is one of this host.
+func (n *node) openHost() error {
+	if !n.ownDevice {
+		return nil
+	}
+	name := "gateway"
+	if n.role == RoleClient {
+		name = (*n.peers.Load())[0].Name
+	}
+	net, err := hostnet.Open(hostDir(n.cfg.StateDir), name)
+	if err != nil {
+		return fmt.Errorf("blackswan: %w", err)
+	}
+	n.host = &host{
+		net: net, base: n.hostPlan(), stays: n.role == RoleClient, carried: map[uint32][]netip.Prefix{},
+		wake: make(chan struct{}, 1),
+		tell: func(err error) { n.note("the host is not as the tunnel needs it: " + err.Error()) },
+	}
+	return nil
+}
+
+// hostPlan is what the configuration says of the host. A gateway routes the
+// networks of its peers from the start; everything, or what is dynamic, only
+// as far as Child SAs carry it.
+func (n *node) hostPlan() hostnet.Plan {
+	plan := hostnet.Plan{Device: n.deviceName(), MTU: n.mtu(), Mark: hostMark}
+	if n.role == RoleClient {
+		p := (*n.peers.Load())[0]
+		plan.Addresses, plan.DNS, plan.Search = p.addresses, p.dns, p.search
+		return plan
+	}
+	var f findings // Check has seen them
+	plan.Addresses = prefixes(n.cfg.Tunnel.Addresses, "", &f)
+	for _, p := range *n.peers.Load() {
+		for _, s := range p.RemoteTS {
+			plan.Routes = append(plan.Routes, slices.DeleteFunc(s.Prefixes(), func(r netip.Prefix) bool { return r.Bits() == 0 })...)
+		}
+	}
+	return plan
+}
+
+// installed routes what c carries.
+func (h *host) installed(c *dataplane.Child) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var routes []netip.Prefix
+	for _, s := range c.RemoteTS {
+		if !covered(h.base.Routes, s) {
+			routes = append(routes, s.Prefixes()...)
+		}
+	}
+	if !h.stays && len(routes) == 0 {
+		return
+	}
+	for _, spi := range h.gone {
+		delete(h.carried, spi)
+	}
+	h.gone = h.gone[:0]
+	h.carried[c.SPIIn] = routes
+	if h.stays {
+		h.reach(c.Remote.Addr())
+	}
+	h.ring()
+}
+
+// moved follows a client's gateway to another address.
+func (h *host) moved(remote netip.Addr) {
+	if !h.stays {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.reach(remote)
+	h.ring()
+}
+
+// reach keeps the way to a client's gateway out of the tunnel, unless the
+// gateway's own address is what the tunnel is for: then our mark has to do.
+func (h *host) reach(gateway netip.Addr) {
+	h.base.Gateway = gateway
+	own := netip.PrefixFrom(gateway, gateway.BitLen())
+	for _, routes := range h.carried {
+		if slices.Contains(routes, own) {
+			h.base.Gateway = netip.Addr{}
+		}
+	}
+}
+
+// removed takes the routes of a gateway's Child SA away.
+func (h *host) removed(spiIn uint32) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch _, there := h.carried[spiIn]; {
+	case !there:
+	case h.stays:
+		h.gone = append(h.gone, spiIn)
+	default:
+		delete(h.carried, spiIn)
+		h.ring()
+	}
+}
+
+// renewed takes another base, of a configuration that was read again.
+func (h *host) renewed(base hostnet.Plan) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.base = base
+	h.ring()
+}
+
+// covered tells whether one of the prefixes has all addresses of s.
+func covered(by []netip.Prefix, s wire.Selector) bool {
+	return slices.ContainsFunc(by, func(p netip.Prefix) bool { return p.Contains(s.Start) && p.Contains(s.End) })
+}
+
+func (h *host) ring() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// plan is what the host shall be now.
+func (h *host) plan() hostnet.Plan {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	plan := h.base
+	plan.Routes = slices.Clone(plan.Routes)
+	for _, routes := range h.carried {
+		plan.Routes = append(plan.Routes, routes...)
+	}
+	return plan
+}
+
+// keep makes the host as it shall be whenever that changes, and undoes all of
+// it at the end.
+func (h *host) keep(stop <-chan struct{}) {
+	if !h.stays {
+		h.ring() // a gateway's routes are there before its clients
+	}
+	for {
+		select {
+		case <-stop:
+			h.leave()
+			return
+		case <-h.wake:
+			ctx, cancel := context.WithTimeout(context.Background(), hostPatience)
+			if err := h.net.Apply(ctx, h.plan()); err != nil {
+				h.tell(err)
+			}
+			cancel()
+		}
+	}
+}
+
+// leave undoes what was done to the host.
+func (h *host) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), hostPatience)
+	defer cancel()
+	if err := h.net.Release(ctx); err != nil {
+		h.tell(err)
+	}
+}
+
+// Release undoes what a client that was killed has left on this host: routes
+// that let nothing out in the clear, addresses, the resolver. It returns false
+// if there was nothing, and an error if the client of that connection runs.
+func Release(stateDir, connection string) (released bool, err error) {
+	net, err := hostnet.Open(hostDir(stateDir), connection)
+	if err != nil {
+		return false, fmt.Errorf("blackswan: %w", err)
+	}
+	released = net.Changed()
+	ctx, cancel := context.WithTimeout(context.Background(), hostPatience)
+	defer cancel()
+	if err = net.Release(ctx); err != nil {
+		err = fmt.Errorf("blackswan: %w", err)
+	}
+	return released, errors.Join(err, net.Close())
+}
