@@ -65,6 +65,7 @@ var plan = []Room{
 	{Path: "internal/keylog", Floor: 3},
 	{Path: "internal/pki", Floor: 3},
 	{Path: "internal/hostnet", Floor: 3},
+	{Path: "internal/netstack", Floor: 3},
 	{Path: "internal/proxy", Floor: 3},
 
 	{Path: ".", Floor: 4},
