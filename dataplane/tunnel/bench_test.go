@@ -8,6 +8,7 @@ import (
 
 	"blackswan/dataplane"
 	"blackswan/dataplane/planetest"
+	"blackswan/internal/udp"
 	"blackswan/wire"
 )
 
@@ -86,6 +87,67 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
+// In steady state no packet costs an allocation, in either direction.
+func TestNoAllocations(t *testing.T) {
+	for i := range suites {
+		c := keyed(i, true) // both ends are in one plane
+		p, err := New(Config{Device: newDevice()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		out := &keep{port: newPort(clientUDP)}
+		p.Attach(out)
+		if err := p.Install(c); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Install(mirror(c)); err != nil {
+			t.Fatal(err)
+		}
+		const batch = 32
+		packet := udp4(a4, b4, 1, 2, 1000)
+		bufs, sizes := p.sender.bufs[:batch], make([]int, batch)
+		send := func() {
+			for i := range batch {
+				sizes[i] = copy(bufs[i][headroom:], packet)
+			}
+			p.sender.mu.Lock()
+			p.send(bufs, sizes)
+			p.sender.mu.Unlock()
+		}
+		r := newReceiver(p)
+		r.now = p.now()
+		run := udp.Run{Local: out.local, Remote: netip.MustParseAddrPort(clientUDP)}
+		receive := func() {
+			run.Data, run.Size = out.data, len(out.data)/batch
+			r.run(&run)
+			r.batch = r.batch[:0]
+		}
+		send()
+		receive() // makes the ciphers
+		if n := testing.AllocsPerRun(100, func() { send(); receive() }); n != 0 {
+			t.Errorf("%v: %v allocations for %d packets there and back", suites[i].suite, n, batch)
+		}
+		if n, dropped := p.Totals(); n.InPackets != n.OutPackets || n.Dropped != 0 {
+			t.Errorf("%v: %+v %v", suites[i].suite, n, dropped)
+		}
+	}
+}
+
+// keep is an ESPPort that keeps what was sent last.
+type keep struct {
+	*port
+	data []byte
+}
+
+func (k *keep) Send(_ netip.Addr, _ netip.AddrPort, _ uint8, packets [][]byte) (int, error) {
+	k.data = k.data[:0]
+	for _, packet := range packets {
+		k.data = append(k.data, packet...)
+	}
+	return len(packets), nil
+}
+
 // heapOf is the heap in use, after a collection.
 func heapOf() uint64 {
 	runtime.GC()
@@ -97,7 +159,11 @@ func heapOf() uint64 {
 
 func TestMemoryOfIdlePairs(t *testing.T) {
 	const children = 10000
-	p := gatewayOf(t, 0)
+	p, err := New(Config{Device: newDevice()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
 	before := heapOf()
 	for n := range children {
 		if err := p.Install(nth(n)); err != nil {

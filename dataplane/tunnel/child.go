@@ -52,16 +52,18 @@ type inbound struct {
 
 // path is where the outer packets of a Child SA go. It is replaced as a whole.
 type path struct {
-	local, remote netip.AddrPort
-	encap         bool
-	mtu           int    // octets of the longest inner packet that is not fragmented
-	pulse         *pulse // NAT keepalives, or nil
+	local, remote netip.AddrPort // with port 0 where ESP is bare
+	mtu           int            // octets of the longest inner packet that is not fragmented
+	pulse         *pulse         // NAT keepalives, or nil
 }
+
+// encap tells whether ESP goes in UDP.
+func (w *path) encap() bool { return w.remote.Port() != 0 }
 
 // by tells whether packets leave by a port with that address: of this family,
 // in UDP or bare, and with the right source.
 func (w *path) by(own netip.AddrPort) bool {
-	return own.Addr().Is4() == w.remote.Addr().Is4() && (own.Port() != 0) == w.encap &&
+	return own.Addr().Is4() == w.remote.Addr().Is4() && (own.Port() != 0) == w.encap() &&
 		(own.Addr() == w.local.Addr() || own.Addr().IsUnspecified() || !w.local.Addr().IsValid())
 }
 
@@ -117,8 +119,11 @@ func (c *child) carriedBoth() dataplane.Volume {
 
 // setPath makes c send to new outer addresses.
 func (c *child) setPath(local, remote netip.AddrPort, encap bool, mtu int, pulse *pulse) {
+	if !encap {
+		local, remote = netip.AddrPortFrom(local.Addr(), 0), netip.AddrPortFrom(remote.Addr(), 0)
+	}
 	c.path.Store(&path{
-		local: local, remote: remote, encap: encap, pulse: pulse,
+		local: local, remote: remote, pulse: pulse,
 		mtu: innerMTU(mtu, remote.Addr().Is6(), encap, c.out.sa.Algorithm().Size),
 	})
 }

@@ -190,7 +190,7 @@ func (r *receiver) proven(run *udp.Run, seq uint64) {
 	}
 	way := c.path.Load()
 	encap := encapsulated(run)
-	if run.Remote.Addr() == way.remote.Addr() && (!encap || !way.encap || run.Remote.Port() == way.remote.Port()) {
+	if run.Remote.Addr() == way.remote.Addr() && (!encap || !way.encap() || run.Remote.Port() == way.remote.Port()) {
 		return
 	}
 	// An old packet that was late tells where the peer was (rule G3).

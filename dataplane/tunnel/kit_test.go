@@ -1,12 +1,18 @@
 package tunnel
 
 import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"go.uber.org/goleak"
 	"golang.zx2c4.com/wireguard/tun"
@@ -26,6 +32,7 @@ type device struct {
 	closed chan struct{}
 	once   sync.Once
 	fail   chan error // of the next Read
+	refuse bool       // Write fails as if the device were deleted
 }
 
 func newDevice() *device {
@@ -50,6 +57,9 @@ func (d *device) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 }
 
 func (d *device) Write(bufs [][]byte, offset int) (int, error) {
+	if d.refuse {
+		return 0, os.ErrClosed
+	}
 	for i, buf := range bufs {
 		select {
 		case <-d.closed:
@@ -159,11 +169,24 @@ func newEnd(t testing.TB, cfg Config, addr string) *end {
 	return e
 }
 
+// Addresses of the two ends of a pair.
+const (
+	clientAt, gatewayAt   = "192.0.2.1", "198.51.100.7"
+	clientUDP, gatewayUDP = clientAt + ":4500", gatewayAt + ":4500"
+)
+
+const spi = 0x1000 // inbound, of the client's Child SA
+
 // pair is a client and a gateway with one Child SA between them.
 func pair(t testing.TB, cfg Config) (client, gateway *end) {
 	t.Helper()
-	client, gateway = newEnd(t, cfg, "192.0.2.1"), newEnd(t, cfg, "198.51.100.7")
-	c := planetest.Child(0x1000)
+	return pairOf(t, cfg, planetest.Child(spi))
+}
+
+// pairOf has a Child SA of your choice, as the client installs it.
+func pairOf(t testing.TB, cfg Config, c dataplane.Child) (client, gateway *end) {
+	t.Helper()
+	client, gateway = newEnd(t, cfg, clientAt), newEnd(t, cfg, gatewayAt)
 	client.install(c)
 	gateway.install(mirror(c))
 	return client, gateway
@@ -187,19 +210,119 @@ func (e *end) install(c dataplane.Child) {
 }
 
 // inside gives packets to the device, as one batch.
-func (e *end) inside(packets ...[]byte) { e.device.in <- packets }
-
-// took is what left by UDP, the packets of one call of Send.
-func (e *end) took() sent {
-	e.t.Helper()
-	return <-e.udp.out
+func (e *end) inside(packets ...[]byte) {
+	e.device.in <- packets
+	synctest.Wait()
 }
 
-// deliver gives what the other end has sent to this one.
-func (e *end) deliver(s sent, from netip.AddrPort) {
-	for _, packet := range s.packets {
-		e.receive(udp.Run{Local: s.remote, Remote: from, Data: packet, Size: len(packet), Class: s.class})
+// sent is what left by UDP since it was asked last, a call of Send each.
+func (e *end) sent() (all []sent) {
+	synctest.Wait()
+	for {
+		select {
+		case s := <-e.udp.out:
+			all = append(all, s)
+		case s := <-e.bare.out:
+			all = append(all, s)
+		default:
+			return all
+		}
 	}
 }
 
-func (e *end) receive(runs ...udp.Run) { e.udp.in <- runs }
+// packet is the one ESP packet that left since it was asked last.
+func (e *end) packet() []byte {
+	e.t.Helper()
+	all := e.sent()
+	if len(all) != 1 || len(all[0].packets) != 1 {
+		e.t.Fatalf("%d calls of Send, want one with one packet: %v", len(all), e.dropped())
+	}
+	return all[0].packets[0]
+}
+
+// run is what was sent as it comes to an end.
+func (s *sent) run(to *end) udp.Run {
+	return udp.Run{
+		Local: to.udp.local, Remote: netip.AddrPortFrom(s.local, to.udp.local.Port()),
+		Data: bytes.Join(s.packets, nil), Size: len(s.packets[0]), Class: s.class,
+	}
+}
+
+// took is what came out of the device since it was asked last.
+func (e *end) took() (all [][]byte) {
+	synctest.Wait()
+	for {
+		select {
+		case b := <-e.device.out:
+			all = append(all, b)
+		default:
+			return all
+		}
+	}
+}
+
+// receive gives runs to the UDP port.
+func (e *end) receive(runs ...udp.Run) {
+	e.udp.in <- runs
+	synctest.Wait()
+}
+
+// from is ESP packets of one size that come from an address.
+func (e *end) from(remote string, packets ...[]byte) {
+	e.receive(udp.Run{Local: e.udp.local, Remote: netip.MustParseAddrPort(remote), Data: bytes.Join(packets, nil), Size: len(packets[0])})
+}
+
+// seen is what was reported since it was asked last.
+func (e *end) seen() (all []dataplane.Report) {
+	synctest.Wait()
+	for {
+		select {
+		case r, open := <-e.Reports():
+			if !open {
+				return all
+			}
+			all = append(all, r)
+		default:
+			return all
+		}
+	}
+}
+
+// kinds is what was reported since it was asked last, in words.
+func (e *end) kinds() string {
+	names := map[dataplane.ReportKind]string{
+		dataplane.Used: "used", dataplane.Moved: "moved", dataplane.Unknown: "unknown",
+		dataplane.Worn: "worn", dataplane.Spent: "spent", dataplane.Broken: "broken",
+	}
+	var all []string
+	for _, r := range e.seen() {
+		all = append(all, names[r.Kind])
+	}
+	return strings.Join(all, " ")
+}
+
+// dropped is what was dropped, without the reasons that did not occur.
+func (e *end) dropped() map[string]uint64 {
+	_, all := e.Totals()
+	maps.DeleteFunc(all, func(_ string, n uint64) bool { return n == 0 })
+	return all
+}
+
+// gcmOf is the AEAD of a key that ends in its salt, and nonceOf its nonce for
+// an ESP packet (RFC 4106 4).
+func gcmOf(t testing.TB, key dataplane.Key) cipher.AEAD {
+	t.Helper()
+	block, err := aes.NewCipher(key[:len(key)-4])
+	if err != nil {
+		t.Fatal(err)
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return aead
+}
+
+func nonceOf(key dataplane.Key, packet []byte) []byte {
+	return append(bytes.Clone(key[len(key)-4:]), packet[8:16]...)
+}

@@ -25,7 +25,7 @@ func (p *Plane) watch() {
 		}
 		now := p.now()
 		for _, b := range p.pulses.due(now) {
-			if port := p.port(&path{local: b.local, remote: b.remote, encap: true}); port != nil {
+			if port := p.port(&path{local: b.local, remote: b.remote}); port != nil {
 				_ = port.Keepalive(b.local.Addr(), b.remote) // the port counts what it cannot send
 			}
 		}
