@@ -62,16 +62,26 @@ func (e *Endpoint) requestIn(sa *SA, p Packet, h wire.Header) {
 		return
 	}
 	if auth {
-		// RFC 7296 2.23: answer where the request came from, as it came.
+		// RFC 7296 2.23: answer where the request came from, as it came. Where
+		// message 1 met no NAT its source is the client's own, by a hash that AUTH
+		// covers: a copy of IKE_AUTH from elsewhere does not change it.
+		own := sa.remote.ip
 		sa.local, sa.remote, sa.marker = pack(p.Local), pack(p.Remote), p.Marker //rfc:5723-4.3.2-8 5723-5-5
+		if sa.half.direct {
+			sa.remote.ip = own
+		}
 		e.asker = Packet{Local: p.Local, Remote: p.Remote, Marker: p.Marker}
 		e.authRequest(sa, first, plain)
 		return
 	}
 	e.asker = Packet{Local: p.Local, Remote: p.Remote, Marker: p.Marker}
-	e.hear(sa)
 	if !sa.mobike { // RFC 4555 3.8
 		e.follow(sa, p)
+	}
+	if p.Remote == sa.remote.addrPort() {
+		e.hear(sa)
+	} else { // it lives, but maybe not where our traffic goes (RFC 4555 3.12)
+		e.confirmed(sa)
 	}
 	e.request37(sa, h, first, plain)
 }

@@ -185,7 +185,7 @@ func (e *Endpoint) connected(sa *SA) {
 		if _, ok := m.granted(); !ok { // a used ticket is never shown again (RFC 5723 4.3.1)
 			e.forgetTicket(t) //rfc:5723-4.3.1-3
 		}
-		t.silent, t.unheard, t.found, t.tries, t.full, t.by = 0, 0, false, 0, false, ByNothing
+		t.rounds, t.silent, t.unheard, t.found, t.tries, t.full, t.by = 0, 0, 0, false, 0, false, ByNothing
 		t.from, t.wanted, t.elsewhere = netip.Addr{}, "", false
 	}
 	e.takeTicket(sa)

@@ -70,6 +70,7 @@ type ReportKind uint8
 const (
 	ReportUsed       ReportKind = iota + 1 // first authenticated packet of Child SA SPI, in (rule D7)
 	ReportMoved                            // authenticated packet of SPI from a new source (rule G3)
+	ReportSent                             // packets left by Child SA SPI and none has come since; at most every few seconds
 	ReportUnknownSPI                       // ESP packet with an SPI that no SA owns (rule A8)
 )
 

@@ -162,6 +162,7 @@ type Connection struct {
 
 	Fragment  int           // largest IKE datagram in octets, IP and UDP headers not counted
 	DPD       time.Duration // silence after which the peer's liveness is checked; 0: only on hints
+	Liveness  Liveness
 	Reauth    time.Duration // responder: AUTH_LIFETIME; 0: none (RFC 4478)
 	Lifetime  time.Duration // of the IKE SA; bounds the ticket (RFC 5723 6.2)
 	Tickets   bool          // ask for (initiator) or grant (responder) tickets

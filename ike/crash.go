@@ -381,6 +381,8 @@ func (e *Endpoint) Plane(now time.Time, r Report) {
 	switch r.Kind {
 	case ReportUsed:
 		e.hear(sa)
+	case ReportSent:
+		e.sentTraffic(sa)
 	case ReportMoved:
 		e.follow(sa, Packet{Local: r.Local, Remote: r.Remote, Marker: r.Marker})
 	}

@@ -74,6 +74,7 @@ func (e *Endpoint) learnFirst(sa *SA) {
 	m := &e.msg
 	sa.frag = m.has(wire.NotifyFragmentationSupported)
 	sa.behind, sa.natted = e.detectNAT(sa)
+	sa.half.direct = m.has(wire.NotifyNATDetectionSourceIP) && !sa.behind
 	sa.redirects = e.goesAway()
 	for _, v := range m.vendors[:m.nVendors] {
 		if string(v) == string(rollCallVendor[:]) {

@@ -3,6 +3,7 @@ package ike
 import (
 	"bytes"
 	"errors"
+	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"testing"
@@ -169,8 +170,8 @@ func TestCertificatesAndFragments(t *testing.T) {
 		w.start(w.cl)
 		for _, lossy := range []bool{false, true} {
 			if lossy {
-				n := 0
-				w.lose = func(*node, Packet) bool { n++; return n%4 == 0 }
+				dice := rand.New(rand.NewPCG(4, uint64(size)))
+				w.lose = func(*node, Packet) bool { return dice.IntN(6) == 0 }
 			}
 			w.connect()
 			w.run(time.Minute)

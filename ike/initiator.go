@@ -69,7 +69,7 @@ func (e *Endpoint) sendFirst(sa *SA, msg []byte) {
 		_, _ = sa.sent.Open() // Message ID 0; a COOKIE or another group repeats it
 	}
 	c := e.chill(sa)
-	c.open = exchange{kind: requestFirst, msgs: sa.half.msg1, at: e.now + int64(e.cfg.Timers.Retry.Delay(0, e.random()))}
+	c.open = exchange{kind: requestFirst, msgs: sa.half.msg1, at: e.now + int64(e.cfg.Timers.Retry.Delay(sa.weary(), e.random()))}
 	e.sendSA(sa, sa.half.msg1)
 	e.schedule(sa)
 }

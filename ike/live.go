@@ -6,8 +6,8 @@ import (
 	"blackswan/wire"
 )
 
-// What time does to an SA: retransmission (RFC 7296 2.1), liveness (2.4), and
-// the ends of half-open SAs and caches.
+// What time does to an SA: retransmission (RFC 7296 2.1) and the ends of
+// half-open SAs and caches. Liveness is in liveness.go.
 
 // tick does what is due for sa. It may end sa.
 func (e *Endpoint) tick(sa *SA) {
@@ -88,7 +88,7 @@ func (e *Endpoint) retransmit(sa *SA) bool {
 		e.unanswered(sa)
 		return false
 	}
-	x.at = e.now + int64(b.Delay(x.try, e.random()))
+	x.at = e.now + int64(b.Delay(x.try+sa.weary(), e.random()))
 	if x.kind == requestAuth && sa.half != nil && sa.half.resume {
 		for i := range sa.half.candidates {
 			e.sendSA(sa, sa.half.candidates[i].req)
@@ -131,84 +131,6 @@ func (e *Endpoint) unanswered(sa *SA) {
 			e.lost(t, ByTimeout)
 		}
 	}
-}
-
-// hear notes that the peer is alive.
-func (e *Endpoint) hear(sa *SA) {
-	sa.heard = e.now
-	e.confirmed(sa)
-	if e.now-sa.noted > 60e9 {
-		e.noteRollCall(sa)
-	}
-	e.planCheck(sa)
-}
-
-func (e *Endpoint) planCheck(sa *SA) {
-	if sa.conn.DPD > 0 {
-		sa.checkAt = sa.heard + int64(sa.conn.DPD)
-		e.schedule(sa)
-	}
-}
-
-// checkLiveness asks the peer for a sign of life when it was silent too long.
-func (e *Endpoint) checkLiveness(sa *SA) {
-	if sa.conn.DPD > 0 && e.now < sa.heard+int64(sa.conn.DPD) {
-		e.planCheck(sa)
-		return
-	}
-	sa.checkAt = 0 // planned again when the peer is heard
-	e.request(sa, requestEmpty)
-}
-
-// hint starts a liveness check, at most one in 10 s for each SA. A hint never
-// ends an SA (rule A7, RFC 5723 9.4).
-func (e *Endpoint) hint(sa *SA) {
-	if sa.state != stateEstablished || sa.hinted != 0 && e.now-sa.hinted < 10e9 {
-		return
-	}
-	sa.hinted = e.now
-	e.request(sa, requestEmpty)
-}
-
-func (e *Endpoint) hintAll() {
-	for i := range e.slots {
-		if sa := e.slots[i].sa; sa != nil {
-			e.hint(sa)
-		}
-	}
-	e.hurry()
-}
-
-// hurry begins the attempts that wait.
-func (e *Endpoint) hurry() {
-	for _, t := range e.tunnels {
-		if t.at != 0 {
-			e.later(t, e.now)
-		}
-	}
-}
-
-// wakeUp goes on after a sleep of d, which our clock has not seen: what ends by
-// the wall clock ends so much sooner (rule D11).
-func (e *Endpoint) wakeUp(d int64) {
-	for i := range e.slots {
-		sa := e.slots[i].sa
-		if sa == nil {
-			continue
-		}
-		for _, at := range [...]*int64{&sa.renewAt, &sa.endAt} {
-			if *at != 0 {
-				*at = max(*at-d, 1)
-			}
-		}
-		e.schedule(sa)
-		if sa.tun != nil && sa.state == stateEstablished {
-			e.woke(sa)
-		} else {
-			e.hint(sa)
-		}
-	}
-	e.hurry()
 }
 
 // establish ends the half-open life of sa.

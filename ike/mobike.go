@@ -307,10 +307,8 @@ func (e *Endpoint) doubt(sa *SA) {
 	if c == nil || c.open.kind == requestNone {
 		return
 	}
-	c.open.try, c.open.hasty = 0, true
-	c.open.at = e.now + int64(e.backoff(c.open.kind).Delay(0, e.random()))
-	e.sendSA(sa, c.open.msgs)
-	e.schedule(sa)
+	c.open.hasty = true
+	e.again(sa)
 }
 
 // gatewayMoved takes a gateway's new list of addresses (RFC 4555 3.6). If the
@@ -360,21 +358,5 @@ func (e *Endpoint) movedTo(t *tunnel, local netip.AddrPort) {
 	default:
 		sa.local.ip = ip
 		e.replace(sa, false)
-	}
-}
-
-// woke looks whether sa is still there after a sleep. The gateway may have
-// given it up, and a NAT may have forgotten it: an update tells both in one
-// round trip, and whoever gets no answer resumes soon.
-func (e *Endpoint) woke(sa *SA) {
-	sa.hinted = e.now
-	e.doubt(sa)
-	if sa.mobike {
-		e.requestAnew(sa, requestMove)
-	} else {
-		e.request(sa, requestEmpty)
-		if c := sa.cold; c != nil && c.open.kind == requestEmpty {
-			c.open.hasty = true
-		}
 	}
 }

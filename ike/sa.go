@@ -133,6 +133,7 @@ type half struct {
 	cookies    int
 	proposal   uint8
 	refusal    wire.NotifyType
+	direct     bool        // message 1 met no NAT
 	old        wire.SPIs   // of the ticket's SA
 	candidates []candidate // initiator of a resume: at most maxCandidates
 	next       uint32      // responder: next half-open resume of the same ticket, slot+1

@@ -23,6 +23,7 @@ type tunnel struct {
 	mapped  bool // that path is to be tried first
 	silent  int  // resumes in a row whose IKE_AUTH met silence
 	unheard int  // resumes in a row whose RESUME met silence: the gateway is away
+	rounds  int  // attempts in a row without any answer
 	found   bool // somebody answered an IKE_SA_INIT while RESUME met silence
 	tries   int  // full handshakes in a row (rule E7)
 	full    bool // the next attempt is a full handshake
@@ -98,6 +99,9 @@ func (e *Endpoint) failed(sa *SA, err error) {
 		return
 	}
 	t.sa = 0
+	if t.rounds++; err != errTimeout {
+		t.rounds = 0
+	}
 	refused := err != errTimeout && resume // the gateway is there
 	old := e.sa(t.old) != nil
 	if !old && (err == errTimeout && !t.mapped || !refused && t.from.IsValid()) {

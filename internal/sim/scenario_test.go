@@ -263,7 +263,6 @@ var outages = []scenario{
 		if w.Resumes() < 2*len(w.Clients) || w.Fulls() < 2*len(w.Clients) {
 			t.Errorf("%d resumes and %d full handshakes of %d clients", w.Resumes(), w.Fulls(), len(w.Clients))
 		}
-		none(t, "fallbacks", w.Fallbacks())
 	}},
 	{name: "clock went back", seeds: 4, options: harsh, tell: func(w *World) {
 		up(w)
