@@ -45,14 +45,14 @@ func (r *resolver) record() string { return r.Device.Name + ".blackswan" }
 // setDNS tells the first program that is there and works about the servers.
 func (h *Host) setDNS(ctx context.Context, p *Plan, dev device) error {
 	if len(p.DNS) == 0 {
-		return h.dropDNS(ctx)
+		return h.ReleaseDNS(ctx)
 	}
 	tell := fmt.Sprint(dev, p.DNS, p.Search, p.full())
 	if h.told == tell {
 		return nil
 	}
 	if old := h.journal.DNS; old != nil && old.Device.Name != dev.Name {
-		if err := h.dropDNS(ctx); err != nil {
+		if err := h.ReleaseDNS(ctx); err != nil {
 			return err
 		}
 	}
@@ -67,7 +67,7 @@ func (h *Host) setDNS(ctx context.Context, p *Plan, dev device) error {
 			h.told = tell
 			return nil
 		}
-		tried = append(tried, err, h.dropDNS(ctx))
+		tried = append(tried, err, h.ReleaseDNS(ctx))
 	}
 	servers := strings.TrimSpace(resolvConf(p))
 	return fmt.Errorf("%w: %w; start systemd-resolved or install openresolv, or put into /etc/resolv.conf: %s",
@@ -78,7 +78,7 @@ func (h *Host) setDNS(ctx context.Context, p *Plan, dev device) error {
 // journal before.
 func (h *Host) tell(ctx context.Context, p *Plan, r resolver) error {
 	if old := h.journal.DNS; old != nil && old.Program != r.Program {
-		if err := h.dropDNS(ctx); err != nil {
+		if err := h.ReleaseDNS(ctx); err != nil {
 			return err
 		}
 	}
@@ -110,9 +110,11 @@ func (h *Host) tell(ctx context.Context, p *Plan, r resolver) error {
 	return nil
 }
 
-// dropDNS takes back what a program was told. A device that is gone took with
-// it what systemd-resolved knew of it.
-func (h *Host) dropDNS(ctx context.Context) error {
+// ReleaseDNS undoes what was done to the host's DNS, and nothing else: after a
+// crash the servers of a tunnel that is not there would have to say where its
+// gateway is. A device that is gone took along what systemd-resolved knew of
+// it.
+func (h *Host) ReleaseDNS(ctx context.Context) error {
 	r := h.journal.DNS
 	if r == nil {
 		return nil

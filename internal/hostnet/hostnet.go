@@ -19,14 +19,14 @@
 // done. It undoes exactly what it has done, whoever did the same beside it, and
 // after a crash the next one takes over.
 //
-// Linux only: elsewhere Open and Routes fail with
-// [errors.ErrUnsupported].
+// Linux only: elsewhere Open and Routes fail with [errors.ErrUnsupported].
 package hostnet
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"syscall"
 
@@ -118,6 +118,11 @@ func (h *Host) Close() error {
 // right after Open, what a crash has left.
 func (h *Host) Changed() bool { return !h.journal.empty() }
 
+// Gateway is that of the last plan which is not released, in this process or
+// before a crash. What a crash has left may keep a new process from asking DNS
+// for it: the servers are in the tunnel, or the way to them. Zero: none.
+func (h *Host) Gateway() netip.Addr { return h.journal.Gateway }
+
 // Apply makes the host as the plan wants it. It may be called again with
 // another plan, or with the same one to mend what others have removed: only
 // what differs is changed, what is wanted new comes before what is not wanted
@@ -151,6 +156,7 @@ func (h *Host) Apply(ctx context.Context, p Plan) error {
 			return err
 		}
 	}
+	h.journal.Gateway = p.Gateway
 	if err := h.note(now, there, want); err != nil {
 		return err
 	}
@@ -262,7 +268,7 @@ func (h *Host) crossOut(devices ...device) error {
 //
 // The context bounds the programs that DNS needs.
 func (h *Host) Release(ctx context.Context) error {
-	err := h.dropDNS(ctx)
+	err := h.ReleaseDNS(ctx)
 	if len(h.journal.Entries) > 0 {
 		there, failed := h.there()
 		if failed == nil {
@@ -273,7 +279,7 @@ func (h *Host) Release(ctx context.Context) error {
 	err = errors.Join(err, h.restore(), h.save())
 	if h.journal.empty() && h.slotLock != nil {
 		err = errors.Join(err, h.slotLock.Close())
-		h.slotLock, h.journal.Slot = nil, 0
+		h.slotLock, h.journal.Slot, h.journal.Gateway = nil, 0, netip.Addr{}
 	}
 	return err
 }

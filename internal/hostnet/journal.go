@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -28,12 +29,13 @@ const (
 // journal is what may be in place: all of it was written down before it was
 // made, and is crossed out after it is undone.
 type journal struct {
-	Version int       `json:"version"`
-	Boot    string    `json:"boot,omitempty"` // boot-id of the kernel that was changed
-	Slot    int       `json:"slot,omitempty"` // 0: none yet
-	Entries []entry   `json:"entries,omitempty"`
-	Link    *link     `json:"link,omitempty"`
-	DNS     *resolver `json:"dns,omitempty"`
+	Version int        `json:"version"`
+	Boot    string     `json:"boot,omitempty"` // boot-id of the kernel that was changed
+	Slot    int        `json:"slot,omitempty"` // 0: none yet
+	Entries []entry    `json:"entries,omitempty"`
+	Gateway netip.Addr `json:"gateway,omitzero"` // of the last plan
+	Link    *link      `json:"link,omitempty"`
+	DNS     *resolver  `json:"dns,omitempty"`
 }
 
 // link is how a device was before it was set up.
