@@ -15,10 +15,12 @@ import (
 // the caller brought. ESP goes between the plane and its own sockets; no shard
 // sees it.
 
-const (
-	defaultMTU = 1400      // inner octets: with any suite and family the outer packet has at most 1500
-	maxWaiting = 256 << 10 // octets of a client that wait for a Child SA (rule E9)
-)
+// DefaultMTU is the octets of an inner packet: with any suite and family the
+// outer one has at most 1500.
+const DefaultMTU = 1400
+
+// maxWaiting is how many octets of a client wait for a Child SA (rule E9).
+const maxWaiting = 256 << 10
 
 // carrier is a plane that sends and receives by our own sockets.
 type carrier interface {
@@ -42,7 +44,7 @@ func (n *node) openPlane() error {
 		}
 		device, err := tunnel.Open(n.cfg.Tunnel.Name, n.mtu())
 		if err != nil && n.cfg.Traffic == "on" {
-			return fmt.Errorf("blackswan: traffic: %w", err)
+			return &FieldError{Field: "traffic", What: err.Error(), Cure: `or write "auto": then only keys are agreed on`}
 		}
 		if err != nil {
 			n.note("no traffic is carried, only keys are agreed on: " + err.Error())
@@ -64,7 +66,7 @@ func (n *node) openPlane() error {
 
 func (n *node) mtu() int {
 	if n.cfg.Tunnel.MTU == 0 {
-		return defaultMTU
+		return DefaultMTU
 	}
 	return n.cfg.Tunnel.MTU
 }

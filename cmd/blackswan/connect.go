@@ -27,6 +27,7 @@ type dial struct {
 
 	addresses, remoteTS, dns []string
 	release                  bool
+	proxy                    string
 }
 
 func connectCommand() *cobra.Command {
@@ -60,6 +61,7 @@ Without root, and without ports of its own, it uses free ones.
 	c.Flags().BoolVar(&d.anyPort, "any-port", false, "use free own ports")
 	c.Flags().StringSliceVar(&d.addresses, "address", nil, "own inner address (default the outer one)")
 	c.Flags().StringSliceVar(&d.remoteTS, "remote-ts", nil, "what is behind the gateway, as 10.1.0.0/16, or 0.0.0.0/0 for everything (default the gateway itself)")
+	c.Flags().StringVar(&d.proxy, "proxy", "", "no TUN and no root: SOCKS5 through the tunnel at this address, as 127.0.0.1:1080")
 	c.Flags().BoolVar(&d.release, "release", false, "only undo what a client that was killed has left on this host")
 	c.Flags().StringSliceVar(&d.dns, "dns", nil, "resolver inside the tunnel")
 	return c
@@ -90,11 +92,21 @@ func runConnect(c *cobra.Command, f *nodeFlags, d *dial, args []string) error {
 	if err := conf.Check(f.config, text, &cfg, blackswan.RoleClient); err != nil {
 		return err
 	}
+	var s *socks
+	if d.proxy != "" {
+		if s, err = openSocks(d.proxy, &cfg, name); err != nil {
+			return err
+		}
+	}
 	client, err := blackswan.NewClient(cfg, name)
 	if err != nil {
 		return needsPorts(err)
 	}
 	defer client.Close()
+	run := client.Run
+	if s != nil {
+		run = s.beside(client.Run, cfg.Log)
+	}
 	ctx, end := context.WithCancelCause(context.Background())
 	defer end(nil)
 	onSignal(ctx, func(os.Signal) { end(blackswan.ErrKeepTicket) }, syscall.SIGTERM)
@@ -109,7 +121,7 @@ func runConnect(c *cobra.Command, f *nodeFlags, d *dial, args []string) error {
 		cfg.Log.Info("logging out; press Ctrl-C again to end at once")
 		end(nil)
 	}, os.Interrupt)
-	return serve(ctx, &cfg, control.Handlers{control.Status: statusHandler(client.Status)}, cfg.Log, client.Run)
+	return serve(ctx, &cfg, control.Handlers{control.Status: statusHandler(client.Status)}, cfg.Log, run)
 }
 
 // runRelease undoes what the connection that args name has left, or all of the

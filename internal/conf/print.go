@@ -76,7 +76,7 @@ func effective(cfg blackswan.Config, role blackswan.Role) blackswan.Config {
 	cfg.Cookie = cmp.Or(cfg.Cookie, "auto")
 	cfg.Traffic = cmp.Or(cfg.Traffic, "off")
 	if cfg.Traffic != "off" {
-		cfg.Tunnel.MTU = cmp.Or(cfg.Tunnel.MTU, 1400)
+		cfg.Tunnel.MTU = cmp.Or(cfg.Tunnel.MTU, blackswan.DefaultMTU)
 		cfg.Tunnel.Encap = cmp.Or(cfg.Tunnel.Encap, "always")
 		cfg.Tunnel.ReplayWindow = cmp.Or(cfg.Tunnel.ReplayWindow, 1024)
 	}
