@@ -28,6 +28,10 @@ func (s *shard) ask(q *ike.Question) {
 		return
 	}
 	p := s.node.peerOf(q.Conn)
+	if q.Kind == ike.AskGateway {
+		s.node.resolve(s, q, p)
+		return
+	}
 	if !questions.do(func() { s.answered(answer(q, p, s.node.wall(time.Now()))) }) {
 		s.late = append(s.late, ike.Answer{ID: q.ID, Err: errBusy})
 	}

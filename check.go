@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -74,6 +75,13 @@ func (f *findings) wrap(field, cure string, err error) {
 	*f = append(*f, &FieldError{Field: field, What: err.Error(), Cure: cure, Err: err})
 }
 
+// oneOf wants a field to be empty or one of some words.
+func (f *findings) oneOf(field, value string, words ...string) {
+	if value != "" && !slices.Contains(words, value) {
+		f.add(field, fmt.Sprintf("write one of %q", words), "%q is not a choice", value)
+	}
+}
+
 // ready checks c and makes its connections ready for use.
 func (c *Config) ready(role Role) ([]*peer, error) {
 	var f findings
@@ -96,19 +104,11 @@ func (c *Config) ready(role Role) ([]*peer, error) {
 }
 
 func (c *Config) checkNode(role Role, f *findings) {
-	oneOf := func(field, value string, words ...string) {
-		for _, w := range words {
-			if value == w || value == "" {
-				return
-			}
-		}
-		f.add(field, fmt.Sprintf("write one of %q", words), "%q is not a choice", value)
-	}
-	oneOf("qcd", c.QCD, "auto", "on", "off")
-	oneOf("roll_call", c.RollCall, "ours", "all", "off")
-	oneOf("cookie", c.Cookie, "auto", "always", "never")
-	oneOf("traffic", c.Traffic, "auto", "on", "off")
-	oneOf("tunnel.encap", c.Tunnel.Encap, "always", "auto")
+	f.oneOf("qcd", c.QCD, "auto", "on", "off")
+	f.oneOf("roll_call", c.RollCall, "ours", "all", "off")
+	f.oneOf("cookie", c.Cookie, "auto", "always", "never")
+	f.oneOf("traffic", c.Traffic, "auto", "on", "off")
+	f.oneOf("tunnel.encap", c.Tunnel.Encap, "always", "auto")
 	c.Tunnel.check(f)
 	if role == RoleGateway && c.StateDir == "" {
 		f.add("state", "name a directory that survives a crash", "a gateway without state forgets all clients when it dies")

@@ -7,10 +7,12 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"blackswan/ike"
 	"blackswan/internal/jar"
+	"blackswan/internal/udp"
 )
 
 // Client brings one connection up and keeps it up: it resumes after a crash of
@@ -18,8 +20,8 @@ import (
 type Client struct {
 	*node
 	peer    *peer
-	gateway netip.AddrPort
-	jar     *jar.Jar // nil: tickets live as long as the process
+	gateway atomic.Pointer[netip.AddrPort] // nil until it is known
+	jar     *jar.Jar                       // nil: tickets live as long as the process
 	profile [32]byte
 }
 
@@ -29,6 +31,9 @@ type Client struct {
 //	ctx, cancel := context.WithCancelCause(ctx)
 //	cancel(blackswan.ErrKeepTicket)
 var ErrKeepTicket = errors.New("blackswan: the ticket is kept")
+
+// nameTime is how long the name of another gateway is looked for.
+const nameTime = 10 * time.Second
 
 // farewell is how long the answer to our DELETE is waited for.
 const farewell = 2 * time.Second
@@ -46,6 +51,7 @@ func NewClient(cfg Config, connection string) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{node: n, peer: (*n.peers.Load())[0]}
+	n.here = c.here
 	if n.dir != nil {
 		if err := c.openJar(); err != nil {
 			return nil, errors.Join(err, c.Close())
@@ -105,12 +111,8 @@ func (c *Client) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	local, err := c.localFor(gateway)
-	if err != nil {
-		return err
-	}
-	c.gateway = gateway
-	order := ike.Command{Kind: ike.CommandConnect, Conn: c.peer.Connection, Local: local, Remote: gateway}
+	c.gateway.Store(&gateway)
+	order := ike.Command{Kind: ike.CommandConnect, Conn: c.peer.Connection, Local: c.localFor(gateway), Remote: gateway}
 	if c.jar != nil {
 		c.showTicket(&order)
 	}
@@ -118,10 +120,22 @@ func (c *Client) connect(ctx context.Context) error {
 	return nil
 }
 
+// before is where the gateway was when a crash left the routes of the tunnel
+// on this host: they keep us from asking for its name.
+func (c *Client) before() netip.Addr {
+	if c.host == nil {
+		return netip.Addr{}
+	}
+	return c.host.net.Gateway()
+}
+
 // find is the address of the gateway. While names are not answered it asks
 // again: the network may not be there yet.
 func (c *Client) find(ctx context.Context) (netip.AddrPort, error) {
 	if a, err := netip.ParseAddr(c.peer.host); err == nil {
+		return netip.AddrPortFrom(a, c.peer.port), nil
+	}
+	if a := c.before(); a.IsValid() {
 		return netip.AddrPortFrom(a, c.peer.port), nil
 	}
 	wait := time.Second
@@ -143,30 +157,64 @@ func (c *Client) find(ctx context.Context) (netip.AddrPort, error) {
 	}
 }
 
+// resolve asks where another gateway of a client is (RFC 5685).
+func (n *node) resolve(s *shard, q *ike.Question, p *peer) {
+	found := ike.Command{Kind: ike.CommandGateway, Conn: q.Conn, Name: q.Name}
+	n.errands.run("gateway "+q.Name, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), nameTime)
+		defer cancel()
+		addrs, err := net.DefaultResolver.LookupNetIP(ctx, n.family(), q.Name)
+		if err == nil && len(addrs) > 0 && p != nil {
+			found.Remote = netip.AddrPortFrom(addrs[0].Unmap(), p.portOf(q.Name))
+		} else {
+			n.log.Warn("the name of another gateway is not known", "gateway", q.Name, "error", err)
+		}
+		s.order(func(now time.Time) { s.command(now, found) })
+	})
+}
+
+// portOf is the IKE port of one of p's gateways.
+func (p *peer) portOf(name string) uint16 {
+	if port, there := p.ports[name]; there {
+		return port
+	}
+	return p.port
+}
+
 // family is what our own address can reach.
-func (c *Client) family() string {
+func (n *node) family() string {
 	switch {
-	case len(c.cfg.Listen) == 0:
+	case len(n.cfg.Listen) == 0:
 		return "ip"
-	case c.cfg.Listen[0].Unmap().Is4():
+	case n.cfg.Listen[0].Unmap().Is4():
 		return "ip4"
 	}
 	return "ip6"
 }
 
-// localFor is our own IKE address towards the gateway. NAT detection covers it.
-func (c *Client) localFor(gateway netip.AddrPort) (netip.AddrPort, error) {
+// localFor is our own IKE address towards the gateway, which NAT detection
+// covers. Without a route to it that is the one we listen at.
+func (c *Client) localFor(gateway netip.AddrPort) netip.AddrPort {
 	own, _ := c.shards[0].port.Ports()
 	if !own.Addr().IsUnspecified() {
-		return own, nil
+		return own
 	}
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(gateway)) // sends nothing
+	addr, err := udp.Source(gateway, c.mark())
 	if err != nil {
 		c.log.Warn("no route to the gateway yet", "gateway", gateway, "error", err)
-		return own, nil
+		return own
 	}
-	addr := conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
-	return netip.AddrPortFrom(addr, own.Port()), conn.Close()
+	return netip.AddrPortFrom(addr, own.Port())
+}
+
+// here is where a client reaches its gateway from now, if it knows that.
+func (c *Client) here() (netip.AddrPort, bool) {
+	gateway := c.gateway.Load()
+	if gateway == nil {
+		return netip.AddrPort{}, false
+	}
+	local := c.localFor(*gateway)
+	return local, !local.Addr().IsUnspecified()
 }
 
 // leave says goodbye: DELETE, and the ticket is wiped.

@@ -146,6 +146,11 @@ type Connection struct {
 	Gateway        string
 	GatewayNATPort uint16
 
+	// Gateways are others, as "host" or "host:port", with the same identity and
+	// secrets: a redirect that nothing authenticates leads only to these, and
+	// who finds the gateway silent tries them.
+	Gateways []string
+
 	Local, Remote Side
 	PSK           string // shared key: text, 0x and hexadecimal, or 0s and base64
 
@@ -162,9 +167,14 @@ type Connection struct {
 
 	Fragment int           // largest IKE datagram in octets, its IP and UDP headers not counted; 0: 1252
 	DPD      time.Duration // silence after which the peer's liveness is checked; 0: 30 s, negative: never
+	Liveness string        // when silence counts: "periodic" (also ""): always; "on_demand": after we sent traffic
 	Reauth   time.Duration // gateway: authentication is good for so long (RFC 4478); 0: no limit
 	Lifetime time.Duration // of the IKE SA; bounds its tickets; 0: 24 hours
 	Tickets  TicketPolicy
+
+	MOBIKE      string // a client may change its address (RFC 4555): "on" (also ""), "off"
+	Routability string // gateway: it shows that it receives there "before" traffic follows (also ""), "after", or "off": never
+	Redirect    string // client: another gateway that ours names (RFC 5685): "follow" (also ""), "ignore"
 
 	// Libreswan is for peers of that make: the short AUTH form of a resume,
 	// and no COOKIE with it.

@@ -31,7 +31,8 @@ type peer struct {
 	// Of a client: where the gateway is, and the SHA-256 of its certificate.
 	host      string
 	port      uint16
-	addresses []netip.Prefix // inner
+	ports     map[string]uint16 // IKE ports of its other gateways
+	addresses []netip.Prefix    // inner
 	dns       []netip.Addr
 	search    []string
 	leaf      atomic.Pointer[[32]byte]
@@ -52,10 +53,21 @@ func (c *Connection) ready(role Role, at string, f *findings) *peer {
 		Reauth:     c.Reauth,
 		Lifetime:   c.lifetime(),
 		Tickets:    !c.Tickets.Off,
+		MOBIKE:     c.MOBIKE != "off",
+		Redirects:  c.Redirect != "ignore",
 		Libreswan:  c.Libreswan,
 		Grant:      ticket.Limits{Life: c.ticketLife()},
 	}}
 	c.checkScalars(at, f)
+	if c.Liveness == "on_demand" {
+		p.Connection.Liveness = ike.LivenessOnDemand
+	}
+	switch c.Routability {
+	case "after":
+		p.Connection.Routability = ike.RoutabilityAfter
+	case "off":
+		p.Connection.Routability = ike.RoutabilityOff
+	}
 	c.readyGateway(p, role, at, f)
 	c.readyProposals(p, at, f)
 	p.LocalTS = selectors(c.LocalTS, at+".local_ts", f)
@@ -66,6 +78,10 @@ func (c *Connection) ready(role Role, at string, f *findings) *peer {
 }
 
 func (c *Connection) checkScalars(at string, f *findings) {
+	f.oneOf(at+".liveness", c.Liveness, "periodic", "on_demand")
+	f.oneOf(at+".mobike", c.MOBIKE, "on", "off")
+	f.oneOf(at+".routability", c.Routability, "before", "after", "off")
+	f.oneOf(at+".redirect", c.Redirect, "follow", "ignore")
 	if c.Name == "" {
 		f.add(at+".name", "give it a name: tickets remember it", "a connection has no name")
 	}
@@ -89,13 +105,32 @@ func (c *Connection) readyGateway(p *peer, role Role, at string, f *findings) {
 	switch {
 	case role == RoleGateway && c.Gateway != "":
 		f.add(at+".gateway", "remove it here: clients name their gateway, a gateway waits for them", "a gateway's connection names a gateway")
+	case role == RoleGateway && len(c.Gateways) > 0:
+		f.add(at+".gateways", "remove them here: 'blackswan drain' names where clients are sent to", "a gateway's connection names gateways")
 	case role == RoleGateway:
 	case c.Gateway == "":
 		f.add(at+".gateway", "write its address or name, with a port if it is not 500", "a client's connection names no gateway")
 	default:
 		var err error
+		const cure = `write "host", "host:port" or "[IPv6 address]:port"`
 		if p.host, p.port, err = splitGateway(c.Gateway); err != nil {
-			f.wrap(at+".gateway", `write "host", "host:port" or "[IPv6 address]:port"`, err)
+			f.wrap(at+".gateway", cure, err)
+		}
+		for i, text := range c.Gateways {
+			host, port, err := splitGateway(text)
+			if err != nil {
+				f.wrap(fmt.Sprintf("%s.gateways[%d]", at, i), cure, err)
+				continue
+			}
+			if p.ports == nil {
+				p.ports = map[string]uint16{}
+			}
+			p.ports[host] = port
+			g := ike.Gateway{Name: host}
+			if a, err := netip.ParseAddr(host); err == nil {
+				g.Addr = netip.AddrPortFrom(a, port)
+			}
+			p.Gateways = append(p.Gateways, g)
 		}
 	}
 }

@@ -21,6 +21,11 @@ const (
 	ChildFailed EventKind = "child_failed" // the IKE SA stays without a Child SA; Err tells why
 	Ticket      EventKind = "ticket"       // a ticket was granted or received
 	Down        EventKind = "down"         // an IKE SA ended; Reason tells why
+
+	Moved            EventKind = "moved"      // an IKE SA goes on from or to another address (RFC 4555)
+	Redirected       EventKind = "redirected" // client: it goes to the gateway Remote (RFC 5685)
+	Reauthenticating EventKind = "reauth"     // client: it logs in again before its time is over (RFC 4478)
+	Outlived         EventKind = "outlived"   // the authentication or the lifetime of an IKE SA is over: it is deleted
 )
 
 // Event is something that happened to an SA or to an attempt at one.

@@ -86,13 +86,18 @@ func (n *node) publish(ring []ticket.Key) {
 	n.all(ike.Command{Kind: ike.CommandKeys, Ring: ring})
 }
 
-// linkChanged has a client look, a moment later, whether its gateway still
-// hears it: one change makes many events. It is a hint, no more (rule A7).
+// linkChanged has a client look, a moment later, which of its addresses leads
+// to the gateway now, and whether that still hears it: one change makes many
+// events. It ends nothing by itself (rule A7, RFC 4555 3.5).
 func (n *node) linkChanged() {
 	n.errands.run("links", func() {
 		select {
 		case <-time.After(time.Second):
-			n.all(ike.Command{Kind: ike.CommandHint})
+			changed := ike.Command{Kind: ike.CommandHint}
+			if here, ok := n.here(); ok {
+				changed = ike.Command{Kind: ike.CommandMoved, Local: here}
+			}
+			n.all(changed)
 		case <-n.stop:
 		}
 	})

@@ -59,7 +59,7 @@ func (c *Client) saveTicket(r *ike.Record) error {
 	own, _ := c.shards[0].port.Ports()
 	e := &jar.Entry{
 		Session: r.Session, Ticket: r.Ticket, Expires: time.Unix(r.Expires, 0),
-		Gateways: []netip.AddrPort{c.gateway}, Gateway: c.gateway, LocalPort: own.Port(),
+		Gateways: []netip.AddrPort{*c.gateway.Load()}, Gateway: *c.gateway.Load(), LocalPort: own.Port(),
 		Profile: c.profile, Anchor: s.PeerCert.Anchor,
 	}
 	if s.PeerCert.NotAfter != 0 {

@@ -137,6 +137,7 @@ func TestRoamingClient(t *testing.T) {
 	g, gr := l.gateway()
 	cfg := l.at("ann", netip.Addr{}, g)
 	cfg.Listen = nil
+	cfg.Connections[0].MOBIKE = "off" // else it would go to the NAT traversal port (RFC 4555 3.3)
 	_, cr := l.connect("ann", cfg)
 	l.await("gateway", Established, 1)
 	if sa := g.Status(-1).SAs[0]; sa.Remote.Addr() != l.gw.Listen[0] || sa.NAT {

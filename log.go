@@ -29,6 +29,9 @@ func (s *shard) event(now time.Time, o ike.Output) {
 	case ike.EventCounterFull:
 		s.node.nextEpoch()
 		return
+	case ike.EventDrained:
+		s.node.shardDrained()
+		return
 	}
 	if kind := kindOf(x); kind != "" {
 		s.tell(kind, x.By.String(), now, func() Event { return publicEvent(now, kind, x) })
@@ -63,7 +66,8 @@ func kindOf(x *ike.Event) EventKind {
 var kinds = map[ike.EventKind]EventKind{
 	ike.EventEstablished: Established, ike.EventConfirmed: Confirmed, ike.EventDown: Down, ike.EventDetected: Detected,
 	ike.EventResuming: Resuming, ike.EventFallback: FellBack, ike.EventFailed: Failed, ike.EventChildFailed: ChildFailed,
-	ike.EventTicket: Ticket, ike.EventRefused: Refused,
+	ike.EventTicket: Ticket, ike.EventRefused: Refused, ike.EventMoved: Moved, ike.EventRedirected: Redirected,
+	ike.EventReauth: Reauthenticating, ike.EventOutlived: Outlived,
 }
 
 // publicEvent is x as the API shows it.
@@ -197,7 +201,8 @@ func (l *logbook) warn(now time.Time, what string, err error) {
 var words = map[EventKind]string{
 	Established: "connected", Resumed: "resumed", Confirmed: "resume confirmed", Detected: "peer lost the sa", Resuming: "resuming",
 	FellBack: "full handshake in spite of a ticket", Failed: "attempt failed", Refused: "peer refused", ChildFailed: "no child sa",
-	Ticket: "ticket", Down: "sa down",
+	Ticket: "ticket", Down: "sa down", Moved: "moved", Redirected: "sent to another gateway", Reauthenticating: "authenticating again",
+	Outlived: "its time is over",
 }
 
 func (ev *Event) attributes() (args []any) {

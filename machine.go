@@ -31,6 +31,9 @@ func (n *node) machine(port udp.Port) *ike.Config {
 	return cfg
 }
 
+// mostAddresses is how many of its own a gateway tells a MOBIKE client.
+const mostAddresses = 8
+
 // leap is how far ahead of the last run a clock may be and be believed at once.
 const leap = 7 * 24 * time.Hour
 

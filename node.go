@@ -43,10 +43,13 @@ type node struct {
 	began  time.Time
 	cpu    time.Duration // of the process at began
 
-	ownDevice bool       // the device of the plane is a TUN that we made
-	host      *host      // nil: nothing of the host is changed
-	encap     bool       // ESP always goes in UDP (rule G4)
-	lost      chan error // the plane lost its device or its sockets
+	ownDevice bool         // the device of the plane is a TUN that we made
+	host      *host        // nil: nothing of the host is changed
+	encap     bool         // ESP always goes in UDP (rule G4)
+	lost      chan error   // Run ends: the plane lost its device or its sockets, or nil
+	drained   atomic.Int32 // shards that have sent everybody away
+
+	here func() (netip.AddrPort, bool) // our address towards the gateway now, if it is known
 
 	roams    bool           // we send from whichever address the system chooses
 	anywhere netip.AddrPort // that address
@@ -73,6 +76,7 @@ func newNode(cfg Config, role Role) (*node, error) {
 		return nil, err
 	}
 	n := &node{cfg: cfg, role: role, log: cfg.Log, began: time.Now(), cpu: cpuTime(), stop: make(chan struct{}), lost: make(chan error, 1)}
+	n.here = func() (netip.AddrPort, bool) { return netip.AddrPort{}, false }
 	n.peers.Store(&peers)
 	if n.log == nil {
 		n.log = slog.Default()

@@ -323,6 +323,7 @@ func machineReport(r dataplane.Report) ike.Report {
 
 var reportKinds = map[dataplane.ReportKind]ike.ReportKind{
 	dataplane.Used: ike.ReportUsed, dataplane.Moved: ike.ReportMoved, dataplane.Unknown: ike.ReportUnknownSPI,
+	dataplane.Unanswered: ike.ReportSent,
 }
 
 // carryReports hands what the data plane sees to the shard of its SPI (rule

@@ -101,6 +101,9 @@ const (
 	Moved
 	// Unknown is a packet with an SPI that nobody owns (RFC 6290 8.2).
 	Unknown
+	// Unanswered is a Child SA by which packets have left since one came in
+	// last, told at most every UsedAgain: its peer may be gone.
+	Unanswered
 	// Worn is a Child SA that has reached its Soft volume, or is near the end
 	// of its sequence numbers: it wants a rekey.
 	Worn

@@ -139,5 +139,17 @@ func gatewayHandlers(g *blackswan.Gateway) control.Handlers {
 		control.DeleteSA: func(_ context.Context, r control.Request) (any, error) {
 			return struct{}{}, g.Delete(r.SPI)
 		},
+		control.Drain: func(_ context.Context, r control.Request) (any, error) {
+			sas, err := g.Drain(r.To)
+			return left{SAs: sas}, err
+		},
+		control.Stop: func(_ context.Context, r control.Request) (any, error) {
+			if r.Goodbye {
+				sas, err := g.Goodbye()
+				return left{SAs: sas}, err
+			}
+			g.Stop()
+			return left{SAs: g.Status(0).Totals.SAs}, nil
+		},
 	}
 }

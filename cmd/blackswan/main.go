@@ -85,6 +85,7 @@ func keysStayInMemory() error {
 func command() *cobra.Command {
 	root := group("blackswan", "An IKEv2 VPN whose clients come back when the gateway was killed",
 		gatewayCommand(), connectCommand(), demoCommand(), demoChildCommand(), statusCommand(), deleteCommand(),
+		drainCommand(), stopCommand(),
 		ticketCommand(), keysCommand(), stateCommand(), pkiCommand(), checkCommand(), versionCommand())
 	root.Long = `An IKEv2 VPN, gateway and client. When the gateway is killed, its clients learn
 of it at once (RFC 6290) and resume in two round trips without their

@@ -120,6 +120,13 @@ func effectiveConnection(c blackswan.Connection, role blackswan.Role) blackswan.
 	}
 	c.Fragment = cmp.Or(c.Fragment, 1252)
 	c.DPD = cmp.Or(c.DPD, 30*time.Second)
+	c.Liveness = cmp.Or(c.Liveness, "periodic")
+	c.MOBIKE = cmp.Or(c.MOBIKE, "on")
+	if role == blackswan.RoleClient {
+		c.Redirect = cmp.Or(c.Redirect, "follow")
+	} else {
+		c.Routability = cmp.Or(c.Routability, "before")
+	}
 	c.Lifetime = cmp.Or(c.Lifetime, 24*time.Hour)
 	if !c.Tickets.Off {
 		c.Tickets.Lifetime = min(cmp.Or(c.Tickets.Lifetime, 24*time.Hour), c.Lifetime)

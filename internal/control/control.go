@@ -25,6 +25,8 @@ const (
 	RotateKeys  = "keys rotate"
 	RevokeKeys  = "keys revoke"
 	DeleteSA    = "delete"
+	Drain       = "drain"
+	Stop        = "stop"
 	maxRequest  = 64 << 10 // octets
 	maxAtOnce   = 16       // connections
 	patience    = 5 * time.Second
@@ -36,6 +38,9 @@ type Request struct {
 	Do  string `json:"do"`
 	All bool   `json:"all,omitempty"` // status: every SA
 	SPI string `json:"spi,omitempty"` // delete: our SPI of the SA, 16 hexadecimal digits
+	To  string `json:"to,omitempty"`  // drain: the other gateway
+
+	Goodbye bool `json:"goodbye,omitempty"` // stop: with DELETE to every peer
 }
 
 type answer struct {

@@ -18,10 +18,8 @@ func (s *socket) setOptions(fd uintptr, cfg *Config) error {
 			return fmt.Errorf("sharing the port: %w", err)
 		}
 	}
-	if cfg.Mark != 0 {
-		if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, int(cfg.Mark)); err != nil {
-			return fmt.Errorf("marking what is sent: %w", err)
-		}
+	if err := setMark(fd, cfg.Mark); err != nil {
+		return err
 	}
 	// Large buffers are for the storm; less is no reason not to start.
 	setBuffer(int(fd), unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, cfg.ReceiveBuffer)
@@ -37,6 +35,17 @@ func (s *socket) setOptions(fd uintptr, cfg *Config) error {
 		if err != nil {
 			return fmt.Errorf("allowing fragments: %w", err)
 		}
+	}
+	return nil
+}
+
+// setMark gives what a socket sends a firewall mark, unless that is 0.
+func setMark(fd uintptr, mark uint32) error {
+	if mark == 0 {
+		return nil
+	}
+	if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, int(mark)); err != nil {
+		return fmt.Errorf("marking what is sent: %w", err)
 	}
 	return nil
 }

@@ -20,3 +20,11 @@ func (s *socket) setOptions(_ uintptr, cfg *Config) error {
 
 // steerGroup is for Linux alone.
 func steerGroup(syscall.RawConn, []instruction) error { return errors.ErrUnsupported }
+
+// setMark is for Linux alone.
+func setMark(_ uintptr, mark uint32) error {
+	if mark != 0 {
+		return errors.ErrUnsupported
+	}
+	return nil
+}
