@@ -50,22 +50,23 @@ type inner struct {
 	df    bool  // may not be fragmented on its way
 }
 
-// parse reads the headers of b. It is false for what no router would forward.
-func (p *inner) parse(b []byte) bool {
-	if len(b) < header4 {
-		return false
-	}
-	switch b[0] >> 4 {
-	case 4:
-		return p.parse4(b)
-	case 6:
-		return len(b) >= header6 && p.parse6(b)
+// parse reads the headers of the packet b, behind which there may be padding.
+// It is false for what no router would forward.
+func (p *inner) parse(b []byte) bool { return p.read(b) && p.size <= len(b) }
+
+// read reads the headers of a packet of which b is the beginning.
+func (p *inner) read(b []byte) bool {
+	switch {
+	case len(b) >= header4 && b[0]>>4 == 4:
+		return p.read4(b)
+	case len(b) >= header6 && b[0]>>4 == 6:
+		return p.read6(b)
 	}
 	return false
 }
 
-// parse4 reads an IPv4 header (RFC 791 3.1).
-func (p *inner) parse4(b []byte) bool {
+// read4 reads an IPv4 header (RFC 791 3.1).
+func (p *inner) read4(b []byte) bool {
 	const (
 		dontFragment  = 0x4000
 		moreFragments = 0x2000
@@ -73,7 +74,7 @@ func (p *inner) parse4(b []byte) bool {
 	)
 	header := int(b[0]&0x0f) * 4
 	p.size = int(binary.BigEndian.Uint16(b[2:]))
-	if header < header4 || p.size < header || p.size > len(b) {
+	if header < header4 || p.size < header || header > len(b) {
 		return false
 	}
 	p.tos = b[1]
@@ -91,21 +92,18 @@ func (p *inner) parse4(b []byte) bool {
 	return true
 }
 
-// parse6 reads an IPv6 header and those that extend it (RFC 8200 3 and 4). A
+// read6 reads an IPv6 header and those that extend it (RFC 8200 3 and 4). A
 // chain of headers that does not end in the first fragment is not forwarded
 // (RFC 7112 5).
-func (p *inner) parse6(b []byte) bool {
+func (p *inner) read6(b []byte) bool {
 	p.size = header6 + int(binary.BigEndian.Uint16(b[4:]))
-	if p.size > len(b) {
-		return false
-	}
 	p.tos = b[0]<<4 | b[1]>>4
 	p.df, p.whole = true, true // only its source may fragment it
 	p.src = netip.AddrFrom16([16]byte(b[8:]))
 	p.dst = netip.AddrFrom16([16]byte(b[24:]))
 	p.protocol, p.upper = b[6], header6
 	for range mostExtensions {
-		rest := b[p.upper:p.size]
+		rest := p.from(b, p.upper)
 		size := 0
 		switch p.protocol {
 		case protoHopByHop, protoRouting, protoDestination:
@@ -141,13 +139,16 @@ func (p *inner) parse6(b []byte) bool {
 	return false
 }
 
+// from is what b has of the packet from an offset on.
+func (p *inner) from(b []byte, at int) []byte { return b[at:min(p.size, len(b))] }
+
 // readPorts reads what stands where a selector has its ports (RFC 7296 3.13.1).
 func (p *inner) readPorts(b []byte) {
 	p.ports, p.srcPort, p.dstPort = false, 0, 0
 	if p.upper == 0 {
 		return
 	}
-	rest := b[p.upper:p.size]
+	rest := p.from(b, p.upper)
 	switch p.protocol {
 	case protoTCP, protoUDP, protoDCCP, protoSCTP, protoUDPLite:
 		if len(rest) >= 4 {

@@ -6,7 +6,13 @@ import (
 )
 
 const (
-	icmpHeader = 8    // octets
+	icmpHeader = 8 // octets
+
+	unreachable      = 3 // ICMP types, RFC 792
+	timeExceeded     = 11
+	parameterProblem = 12
+	mostError6       = 4 // ICMPv6 types 1 to 4 are the errors, RFC 4443 2.1
+
 	mostNotice = 1280 // octets of an ICMPv6 error (RFC 4443 2.4): no link is too small for it
 	quote4     = 576  // octets of an ICMP error (RFC 1812 4.3.2.3)
 	hops       = 64
@@ -50,6 +56,27 @@ func answerable(h *heading, b []byte) bool {
 	return true
 }
 
+// culprit is the traffic that an ICMP error in the packet b belongs to, seen
+// from who sends the error: the packet that it quotes, with its ends exchanged
+// (RFC 4301 6.2). It is false for what is no such error.
+func culprit(p *inner, b []byte) (f flow, ok bool) {
+	switch kind := uint8(p.srcPort >> 8); {
+	case !p.ports:
+		return f, false
+	case p.protocol == protoICMP && (kind == unreachable || kind == timeExceeded || kind == parameterProblem):
+	case p.protocol == protoICMPv6 && kind > 0 && kind <= mostError6:
+	default:
+		return f, false
+	}
+	var quoted inner
+	if message := p.from(b, p.upper); len(message) < icmpHeader || !quoted.read(message[icmpHeader:]) || quoted.src != p.dst {
+		return f, false
+	}
+	f = quoted.flow
+	f.src, f.dst, f.srcPort, f.dstPort = f.dst, f.src, f.dstPort, f.srcPort
+	return f, true
+}
+
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 // fragmentationNeeded writes an ICMP message of type 3, code 4 about the packet
@@ -67,7 +94,7 @@ func fragmentationNeeded(to []byte, p *inner, b []byte, mtu int) int {
 	binary.BigEndian.PutUint16(to[10:], checksum(0, to[:header4]))
 
 	message := to[header4:n]
-	message[0], message[1] = 3, 4
+	message[0], message[1] = unreachable, 4
 	binary.BigEndian.PutUint16(message[6:], uint16(mtu))
 	copy(message[icmpHeader:], quote)
 	binary.BigEndian.PutUint16(message[2:], checksum(0, message))

@@ -199,3 +199,66 @@ func TestTrafficClass(t *testing.T) {
 		}
 	})
 }
+
+// RFC 4301 6.2: an ICMP error that fits no selectors, from a router on the way,
+// goes and comes with the traffic that it is about, and with no other.
+func TestErrorsOfRouters(t *testing.T) {
+	const router4, router6 = "10.200.0.1", "2001:db8:ff::1"
+	c := planetest.Child(spi)
+	c.LocalTS = []wire.Selector{sel("10.1.0.0/16"), sel("2001:db8:1::/48", protoUDP, 1000, 1000)}
+	c.RemoteTS = []wire.Selector{sel("10.2.0.0/16"), sel("2001:db8:2::/48", protoUDP)}
+	long4, long6 := udp4(b4, a4, 2, 1, 900), udp6(b6, a6, 2, 1000, 900)
+	error4 := func(kind, code byte, to string, about []byte) []byte {
+		return ip4(router4, to, protoICMP, append([]byte{kind, code, 0, 0, 0, 0, 0, 0}, about...))
+	}
+	error6 := func(kind byte, to string, about []byte) []byte {
+		return ip6(router6, to, protoICMPv6, append([]byte{kind, 0, 0, 0, 0, 0, 0, 0}, about...))
+	}
+	for _, row := range []struct {
+		name   string
+		packet []byte
+		taken  bool
+	}{
+		{"unreachable", error4(3, 1, b4, long4[:28]), true},
+		{"fragmentation needed", error4(3, 4, b4, long4[:500]), true},
+		{"time exceeded", error4(11, 0, b4, long4[:28]), true},
+		{"parameter problem", error4(12, 0, b4, long4[:28]), true},
+		{"too big", error6(2, b6, long6[:800]), true},
+		{"redirect", error4(5, 1, b4, long4[:28]), false},
+		{"a ping", error4(8, 0, b4, long4[:28]), false},
+		{"ICMPv6 echo", error6(128, b6, long6[:800]), false},
+		{"to another than who sent that", error4(3, 1, "10.2.0.2", long4[:28]), false},
+		{"about traffic of others", error4(3, 1, b4, udp4(b4, "10.3.0.1", 1, 2, 3)), false},
+		{"about other ports", error6(2, b6, udp6(b6, a6, 2, 1001, 900)[:800]), false},
+		{"quoting too little", error4(3, 1, b4, long4[:19]), false},
+		{"quoting nothing", error4(3, 1, b4, nil), false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			client, gateway := pairOf(t, Config{}, c)
+			client.inside(row.packet)
+			if sent := len(client.sent()) == 1; sent != row.taken {
+				t.Errorf("%s: sent %v, want %v: %v", row.name, sent, row.taken, client.dropped())
+			}
+			next := uint8(4)
+			if row.packet[0]>>4 == 6 {
+				next = 41
+			}
+			gateway.from(clientUDP, newPeer(t).seal(row.packet, next))
+			if out := gateway.took(); (len(out) == 1) != row.taken {
+				t.Errorf("%s: %d came out, want %v: %v", row.name, len(out), row.taken, gateway.dropped())
+			}
+		})
+	}
+
+	// Two errors that differ in what they quote alone are judged one by one.
+	synctest.Test(t, func(t *testing.T) {
+		client, gateway := pairOf(t, Config{}, c)
+		good, bad := error4(3, 1, b4, long4[:28]), error4(3, 1, b4, udp4(b4, "10.3.0.1", 1, 2, 0))
+		client.inside(good, bad, good)
+		p := newPeer(t)
+		gateway.from(clientUDP, p.seal(good, 4), p.seal(bad, 4), p.seal(good, 4))
+		if s, out := client.sent(), gateway.took(); len(s) != 2 || len(out) != 2 {
+			t.Errorf("%d sent, %d came out, want two each", len(s), len(out))
+		}
+	})
+}

@@ -33,7 +33,7 @@ type receiver struct {
 	sum   dataplane.Volume // of its packets since it was entered
 	base  dataplane.Volume // what it had carried before
 	tried bool             // it has ciphers now
-	last  inner            // the packet whose selectors were checked last
+	last  flow             // that its selectors took last
 }
 
 // stray is a receiver that shards share.
@@ -49,11 +49,15 @@ func newReceiver(p *Plane) *receiver {
 
 // receiveAll takes packets from a port until it is closed.
 func (p *Plane) receiveAll(port udp.ESPPort) {
-	r, burst := newReceiver(p), udp.NewBurst()
+	burst := udp.NewBurst()
+	var r *receiver // its room is for ports that something comes by
 	for {
 		if err := port.Receive(burst); err != nil {
 			p.lose(portError(port.Local(), err))
 			return
+		}
+		if r == nil {
+			r = newReceiver(p)
 		}
 		r.now = p.now()
 		for i := range burst.Runs {
@@ -117,7 +121,7 @@ func (r *receiver) enter(run *udp.Run, spi uint32, length int) bool {
 		return false
 	}
 	c.in.mu.Lock()
-	r.child, r.base, r.sum, r.tried, r.last = c, c.carriedBoth(), dataplane.Volume{}, false, inner{}
+	r.child, r.base, r.sum, r.tried, r.last = c, c.carriedBoth(), dataplane.Volume{}, false, flow{}
 	return true
 }
 
@@ -160,7 +164,7 @@ func (r *receiver) open(run *udp.Run, packet []byte) {
 		r.proven(run, seq)
 	}
 	if err != nil {
-		p.drop(c, refusals[err])
+		p.drop(c, refused(err))
 		return
 	}
 	b, why := r.check(b, run.Class)
@@ -176,10 +180,23 @@ func (r *receiver) open(run *udp.Run, packet []byte) {
 	}
 }
 
-// refusals are the reasons for the errors of esp.In.Open.
-var refusals = map[error]reason{
-	esp.ErrShort: truncated, esp.ErrReplay: replayed, esp.ErrICV: badICV, esp.ErrPadding: badPadding,
-	esp.ErrNext: notTunnel, esp.ErrInner: badInner, esp.ErrDummy: dummy,
+// refused is the reason for an error of esp.In.Open.
+func refused(err error) reason {
+	switch err {
+	case esp.ErrReplay:
+		return replayed
+	case esp.ErrICV:
+		return badICV
+	case esp.ErrPadding:
+		return badPadding
+	case esp.ErrNext:
+		return notTunnel
+	case esp.ErrInner:
+		return badInner
+	case esp.ErrDummy:
+		return dummy
+	}
+	return truncated
 }
 
 // proven reports that the peer lives, and where: the packet is authentic and new.
@@ -211,14 +228,17 @@ func (r *receiver) check(b []byte, outer uint8) ([]byte, reason) {
 	if !h.parse(b) {
 		return nil, badInner
 	}
-	if h.flow != r.last.flow {
+	if h.flow != r.last {
+		about, isError := culprit(&h, b)
 		switch {
+		case c.takes(&h.flow):
+			r.last = h.flow
+		case isError && c.takes(&about): // RFC 4301 6.2: it comes with the traffic that it is about
 		case !reaches(c.remote, h.src):
 			return nil, spoofed
-		case !matches(c.remote, &h.flow, h.src, h.srcPort) || !matches(c.local, &h.flow, h.dst, h.dstPort):
+		default:
 			return nil, notSelected
 		}
-		r.last = h
 	}
 	if !decapsulate(b, h.tos, outer) {
 		return nil, congested

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.zx2c4.com/wireguard/tun"
+
 	"blackswan/dataplane"
 	"blackswan/esp"
 )
@@ -71,6 +73,9 @@ func (p *Plane) sendAll() {
 			continue
 		}
 		p.drop(nil, unreadable)
+		if errors.Is(err, tun.ErrTooManySegments) { // those that had room are there
+			continue
+		}
 		if bad++; bad == mostBad || lasting(err) {
 			p.lose(deviceError(p.device, err))
 			return
@@ -118,8 +123,11 @@ func (p *Plane) route(heads []heading, bufs [][]byte, sizes []int) {
 		case last != nil && last.flow == h.flow: // segments that the kernel left to us to cut
 			h.child = last.child
 		default:
-			h.child = p.policy.lookup(&h.flow)
-			last = h
+			if h.child = p.policy.lookup(&h.flow); h.child != nil {
+				last = h
+			} else if about, ok := culprit(&h.inner, b); ok { // RFC 4301 6.2: it goes with that traffic
+				h.child = p.policy.lookup(&about)
+			}
 		}
 		if h.child == nil {
 			p.hold(b[:h.size])

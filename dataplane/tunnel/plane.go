@@ -129,7 +129,7 @@ func (p *Plane) now() time.Duration { return time.Since(p.epoch) }
 
 // Attach gives the Plane ports to send and receive by, those of UDP as well as
 // bare ones, which have port 0. They are the Plane's from here on: Close closes
-// them.
+// them. Who else closes one, by its udp.Conn for example, breaks the Plane.
 func (p *Plane) Attach(ports ...udp.ESPPort) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -84,6 +84,11 @@ func (p *policy) lookup(f *flow) *child {
 	return nil
 }
 
+// takes tells whether selectors of both sides take an inbound flow.
+func (c *child) takes(f *flow) bool {
+	return matches(c.remote, f, f.src, f.srcPort) && matches(c.local, f, f.dst, f.dstPort)
+}
+
 // choose is the first route that fits more than the destination.
 func choose(routes []route, f *flow) *child {
 	for _, r := range routes {

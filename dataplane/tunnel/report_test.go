@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,7 @@ import (
 
 	"blackswan/dataplane"
 	"blackswan/dataplane/planetest"
+	"blackswan/esp"
 	"blackswan/internal/udp"
 )
 
@@ -188,6 +190,41 @@ func TestVolume(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Without ESN a Child SA is worn with 15 of 16 sequence numbers used, and spent
+// with the last (RFC 4303 3.3.3).
+func TestSequenceNumbersEnd(t *testing.T) {
+	for _, esn := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			client := newEnd(t, Config{}, clientAt)
+			client.install(keyed(0, esn))
+			packet := udp4(a4, b4, 1, 2, 3)
+			for _, row := range []struct {
+				used  uint64
+				kinds string
+				sent  int
+			}{
+				{1<<32 - 1<<28 - 2, "", 1}, {1<<32 - 1<<28 - 1, "worn", 1}, {1<<32 - 2, "", 1}, {1<<32 - 1, "spent", 0},
+			} {
+				setSequence(client.child0().out.sa, row.used)
+				client.inside(packet)
+				want, most := row.kinds, row.sent
+				if esn {
+					want, most = "", 1
+				}
+				if got, sent := client.kinds(), len(client.sent()); got != want || sent != most {
+					t.Errorf("esn %v, %d used: reported %q and sent %d, want %q and %d", esn, row.used, got, sent, want, most)
+				}
+			}
+		})
+	}
+}
+
+// setSequence makes an SA old: 2^32 packets take too long.
+func setSequence(out *esp.Out, used uint64) {
+	field := reflect.ValueOf(out).Elem().FieldByName("sequence")
+	*(*uint64)(field.Addr().UnsafePointer()) = used
 }
 
 // The bound holds within one batch.
