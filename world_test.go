@@ -243,6 +243,14 @@ func (l *lab) connect(name string, cfg Config) (*Client, *running) {
 // makes the next one start from what was taken: nothing of the end counts.
 func (l *lab) crash(r *running) {
 	l.t.Helper()
+	image := l.image()
+	r.stop(l.t, nil)
+	l.dir = image
+}
+
+// image is a copy of the gateway's state directory as it is on disk now.
+func (l *lab) image() string {
+	l.t.Helper()
 	image := filepath.Join(l.t.TempDir(), "image")
 	if err := os.CopyFS(image, os.DirFS(l.dir)); err != nil {
 		l.t.Fatal(err)
@@ -255,6 +263,5 @@ func (l *lab) crash(r *running) {
 			l.t.Fatal(err)
 		}
 	}
-	r.stop(l.t, nil)
-	l.dir = image
+	return image
 }
