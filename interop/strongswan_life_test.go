@@ -43,7 +43,8 @@ func TestStrongSwanLiveness(t *testing.T) {
 func TestStrongSwanFallsSilent(t *testing.T) {
 	f := meetSwan(t)
 	p := usual
-	p.more, p.swan = "dpd: 1s\n", "dpd_delay = 1s\n"
+	// A client that may be on its way is waited for longer (RFC 4555 3.11).
+	p.more, p.swan = "dpd: 1s\nmobike: off\n", "dpd_delay = 1s\n"
 	t.Run("our gateway forgets it", func(t *testing.T) {
 		ours, _ := f.swanDials(t, f.charon, p)
 		f.swan.Unplug(t)
