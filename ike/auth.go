@@ -75,10 +75,10 @@ func (e *Endpoint) requestIn(sa *SA, p Packet, h wire.Header) {
 		return
 	}
 	e.asker = Packet{Local: p.Local, Remote: p.Remote, Marker: p.Marker}
-	if !sa.mobike { // RFC 4555 3.8
+	if !sa.mobike { // RFC 4555 3.8 //rfc:4555-3.8-6
 		e.follow(sa, p)
 	}
-	if p.Remote == sa.remote.addrPort() {
+	if p.Remote == sa.remote.addrPort() { //rfc:4555-3.12-1 4555-3.12-2
 		e.hear(sa)
 	} else { // it lives, but maybe not where our traffic goes (RFC 4555 3.12)
 		e.confirmed(sa)
@@ -116,7 +116,7 @@ func (e *Endpoint) authRequest(sa *SA, first wire.PayloadType, plain []byte) {
 		return
 	}
 	if sa.conn.Remote.Auth == AuthPSK {
-		if auth.Method != wire.AuthSharedKey || !equal(auth.Data, e.pskAuth(sa, true)) {
+		if auth.Method != wire.AuthSharedKey || !equal(auth.Data, e.pskAuth(sa, true)) { //rfc:5685-6-1
 			e.refuseAuth(sa, &LocalError{wire.NotifyAuthenticationFailed, "AUTH does not verify with the shared key"})
 			return
 		}
@@ -363,7 +363,7 @@ func (e *Endpoint) addLifetime(w *wire.Writer, sa *SA) {
 		return
 	}
 	left := uint32(min(max(sa.reauth-e.wall, 1), 1<<31))
-	w.Notify(wire.Notify{Type: wire.NotifyAuthLifetime, Data: []byte{byte(left >> 24), byte(left >> 16), byte(left >> 8), byte(left)}})
+	w.Notify(wire.Notify{Type: wire.NotifyAuthLifetime, Data: []byte{byte(left >> 24), byte(left >> 16), byte(left >> 8), byte(left)}}) //rfc:4478-2-2 4478-3-1
 }
 
 func (e *Endpoint) newLineage(sa *SA) {

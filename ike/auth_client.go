@@ -101,7 +101,7 @@ func (e *Endpoint) authResponse(sa *SA, p Packet, first wire.PayloadType, plain 
 	case err != nil:
 		e.rejectPeer(sa, err)
 	case sa.conn.Remote.Auth == AuthPSK:
-		if auth.Method != wire.AuthSharedKey || !equal(auth.Data, e.pskAuth(sa, false)) { //rfc:5723-4.2-1
+		if auth.Method != wire.AuthSharedKey || !equal(auth.Data, e.pskAuth(sa, false)) { //rfc:5723-4.2-1 5685-6-2
 			e.rejectPeer(sa, errForged)
 			return
 		}
@@ -167,7 +167,7 @@ func (e *Endpoint) connected(sa *SA) {
 	if !sa.resumed {
 		sa.fullAuth, sa.serial = e.wall, 1
 	}
-	e.takeLifetime(sa) // no resume moves a deadline: the gateway says what is left
+	e.takeLifetime(sa) // no resume moves a deadline: the gateway says what is left //rfc:4478-2-8
 	to, away := e.redirectOf(sa, nil)
 	child, refusal := e.checkChild(sa, sa.half.ni, sa.half.nr)
 	e.takeTokens(sa)

@@ -31,7 +31,7 @@ func (e *Endpoint) startDrain(gateway string) {
 	if gateway == "" || len(gateway) > 255 {
 		return
 	}
-	e.drain.to, e.drain.at = wire.RedirectTo(strings.ToLower(gateway)).Append(nil), e.now
+	e.drain.to, e.drain.at = wire.RedirectTo(strings.ToLower(gateway)).Append(nil), e.now //rfc:5685-5-2
 }
 
 // drainSome tells the next SAs.
@@ -65,7 +65,7 @@ func (e *Endpoint) goesAway() bool {
 // sendAway answers a first message with REDIRECT: without any state, and SPIr
 // is zero (RFC 5685 3).
 func (e *Endpoint) sendAway(p Packet, h wire.Header, ni []byte) bool {
-	if len(e.drain.to) == 0 || !e.goesAway() {
+	if len(e.drain.to) == 0 || !e.goesAway() { //rfc:5685-3-3
 		return false
 	}
 	const notify = 8                                                 // octets of the payload without its data
@@ -74,13 +74,13 @@ func (e *Endpoint) sendAway(p Packet, h wire.Header, ni []byte) bool {
 		return true
 	}
 	e.scratch.key = append(append(e.scratch.key[:0], e.drain.to...), ni...)
-	e.replyNotify(p, h, wire.Notify{Type: wire.NotifyRedirect, Data: e.scratch.key})
+	e.replyNotify(p, h, wire.Notify{Type: wire.NotifyRedirect, Data: e.scratch.key}) //rfc:5685-3-4 5685-9.2-1 5685-9.2-2
 	return true
 }
 
 // leaves says that the client of a verified IKE_AUTH is sent away instead of
 // getting a Child SA (RFC 5685 6).
-func (e *Endpoint) leaves(sa *SA) bool { return len(e.drain.to) > 0 && sa.redirects }
+func (e *Endpoint) leaves(sa *SA) bool { return len(e.drain.to) > 0 && sa.redirects } //rfc:5685-3-3
 
 // allGone tells once that nobody is left who could be sent away.
 func (e *Endpoint) allGone() {

@@ -26,6 +26,8 @@ func FuzzEndpoint(f *testing.F) {
 		}
 		w := newWorld(t, "fuzz", quiet, func(gw, _ *Config) {
 			gw.Limits = Limits{HalfOpen: 16, CookieAt: 8, HalfResumes: 16, SAs: 64, Questions: 4, Tombstones: 16, Floors: 16, Reassemblies: 4, Queue: 8}
+		}, func(gw, cl *Config) {
+			gw.Connections[0].MOBIKE, cl.Connections[0].MOBIKE, cl.Connections[0].Redirects = true, true, true
 		})
 		w.connect()
 		g, c := w.one()

@@ -69,7 +69,7 @@ func (e *Endpoint) request(sa *SA, kind requestKind) {
 	case requestToken:
 		e.addToken(w, sa)
 	case requestRedirect:
-		w.Notify(wire.Notify{Type: wire.NotifyRedirect, Data: e.drain.to})
+		w.Notify(wire.Notify{Type: wire.NotifyRedirect, Data: e.drain.to}) //rfc:5685-5-1
 	}
 	cookie := e.addPath(w, sa, kind)
 	c.open = exchange{kind: kind, id: id, msgs: append([]byte(nil), e.protect(sa, atLeast)...), began: e.now, cookie: cookie, hasty: kind == requestMove}

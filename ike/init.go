@@ -75,7 +75,7 @@ func (e *Endpoint) learnFirst(sa *SA) {
 	sa.frag = m.has(wire.NotifyFragmentationSupported)
 	sa.behind, sa.natted = e.detectNAT(sa)
 	sa.half.direct = m.has(wire.NotifyNATDetectionSourceIP) && !sa.behind
-	sa.redirects = e.goesAway()
+	sa.redirects = e.goesAway() //rfc:5685-3-2
 	for _, v := range m.vendors[:m.nVendors] {
 		if string(v) == string(rollCallVendor[:]) {
 			sa.rollCall = true

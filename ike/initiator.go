@@ -17,7 +17,7 @@ func (e *Endpoint) startInit(t *tunnel) {
 		return
 	}
 	t.sa, t.mapped = sa.handle(), false
-	sa.tun, sa.conn, sa.state = t, t.conn, stateInit
+	sa.tun, sa.conn, sa.state = t, t.conn, stateInit //rfc:5685-3-10 5685-3-11
 	e.path(sa, t)
 	sa.half = e.takeHalf()
 	sa.half.ni = e.nonce(sa.half.ni)

@@ -48,10 +48,10 @@ func (e *Endpoint) addMobike(w *wire.Writer, sa *SA) {
 	if !sa.conn.MOBIKE || !sa.Original && !sa.mobike {
 		return
 	}
-	w.Notify(wire.Notify{Type: wire.NotifyMOBIKESupported})
+	w.Notify(wire.Notify{Type: wire.NotifyMOBIKESupported}) //rfc:4555-3.2-1 4555-4.2.1-1
 	for _, a := range e.cfg.Addresses {
 		if a = a.Unmap(); a != sa.local.addrPort().Addr() {
-			w.Notify(wire.Notify{Type: additional(a), Data: a.AsSlice()})
+			w.Notify(wire.Notify{Type: additional(a), Data: a.AsSlice()}) //rfc:4555-3.4-1
 		}
 	}
 }
@@ -65,7 +65,7 @@ func additional(a netip.Addr) wire.NotifyType {
 
 // learnMobike takes what the peer announced in IKE_AUTH.
 func (e *Endpoint) learnMobike(sa *SA) {
-	sa.mobike = sa.conn.MOBIKE && e.msg.has(wire.NotifyMOBIKESupported)
+	sa.mobike = sa.conn.MOBIKE && e.msg.has(wire.NotifyMOBIKESupported) //rfc:4555-4.2.1-2
 	if t := sa.tun; t != nil && sa.mobike {
 		t.learnPaths(&e.msg, sa.remote.addrPort().Addr())
 	}
@@ -86,7 +86,7 @@ func (t *tunnel) learnPaths(m *message, from netip.Addr) {
 // floats says that IKE_AUTH goes to the port of UDP encapsulation: a NAT was
 // found, or one may be on a later path (RFC 4555 3.3).
 func (e *Endpoint) floats(sa *SA) bool {
-	return sa.behind || e.cfg.ForceEncap || sa.conn.MOBIKE && e.msg.has(wire.NotifyNATDetectionSourceIP)
+	return sa.behind || e.cfg.ForceEncap || sa.conn.MOBIKE && e.msg.has(wire.NotifyNATDetectionSourceIP) //rfc:4555-3.3-2
 }
 
 // encap says that ESP goes in UDP: on that port, when there is a NAT. Without
@@ -104,7 +104,7 @@ func (e *Endpoint) altered() bool {
 	for _, port := range [...]uint16{e.asker.Remote.Port(), e.asker.Local.Port()} {
 		want = append(want, byte(port>>8), byte(port))
 	}
-	return string(n.Data) != string(want)
+	return string(n.Data) != string(want) //rfc:4555-3.9-2 4555-3.9-5
 }
 
 // relocate is the part of MOBIKE in an INFORMATIONAL request of the peer's. It
@@ -143,10 +143,10 @@ func (e *Endpoint) addMobility(w *wire.Writer, sa *SA, refusal wire.NotifyType) 
 		return
 	}
 	if e.msg.has(wire.NotifyNATDetectionSourceIP) && refusal != wire.NotifyUnexpectedNATDetected {
-		e.addDetection(w, sa, e.asker)
+		e.addDetection(w, sa, e.asker) //rfc:4555-3.8-2
 	}
 	if n, ok := e.msg.note(wire.NotifyCookie2); ok && len(n.Data) >= 8 && len(n.Data) <= 64 {
-		w.Notify(wire.Notify{Type: wire.NotifyCookie2, Data: n.Data})
+		w.Notify(wire.Notify{Type: wire.NotifyCookie2, Data: n.Data}) //rfc:4555-3.7-6 4555-4.2.5-2
 	}
 }
 
@@ -161,7 +161,7 @@ func (e *Endpoint) move(sa *SA) {
 	e.noteRollCall(sa)
 	check := sa.conn.Routability != RoutabilityOff && (sa.remote.ip != before || sa.asks(requestRoute))
 	if check {
-		e.requestAnew(sa, requestRoute)
+		e.requestAnew(sa, requestRoute) //rfc:4555-3.7-1
 	}
 	if !check || sa.conn.Routability == RoutabilityAfter {
 		e.moveChild(sa)
@@ -182,7 +182,7 @@ func (e *Endpoint) requestAnew(sa *SA, kind requestKind) {
 	if c.open.kind == requestNone {
 		e.request(sa, kind)
 	} else if !slices.Contains(c.waiting, kind) {
-		c.waiting = slices.Insert(c.waiting, 0, kind)
+		c.waiting = slices.Insert(c.waiting, 0, kind) //rfc:4555-3.6-3
 	}
 }
 
@@ -196,8 +196,8 @@ func (e *Endpoint) addPath(w *wire.Writer, sa *SA, kind requestKind) (cookie [co
 		e.addDetection(w, sa, Packet{Local: sa.local.addrPort(), Remote: sa.remote.addrPort()})
 	}
 	if kind == requestMove || kind == requestRoute {
-		_, _ = e.rand.Read(cookie[:])
-		w.Notify(wire.Notify{Type: wire.NotifyCookie2, Data: cookie[:]})
+		_, _ = e.rand.Read(cookie[:])                                    //rfc:4555-4.2.5-4
+		w.Notify(wire.Notify{Type: wire.NotifyCookie2, Data: cookie[:]}) //rfc:4555-3.7-5 4555-4.2.5-1 4555-4.2.5-3
 	}
 	return cookie
 }
@@ -206,9 +206,9 @@ func (e *Endpoint) addPath(w *wire.Writer, sa *SA, kind requestKind) (cookie [co
 // It reports whether sa has ended: a wrong COOKIE2 closes it (RFC 4555 3.7).
 func (e *Endpoint) pathAnswered(sa *SA, x *exchange) (ended bool) {
 	if x.kind == requestMove || x.kind == requestRoute {
-		if n, _ := e.msg.note(wire.NotifyCookie2); !equal(n.Data, x.cookie[:]) {
+		if n, _ := e.msg.note(wire.NotifyCookie2); !equal(n.Data, x.cookie[:]) { //rfc:4555-3.7-7
 			e.drop(DropPath)
-			e.deleteSA(sa)
+			e.deleteSA(sa) //rfc:4555-3.7-8
 			return true
 		}
 		if sa.asks(x.kind) { // a newer one is on its way

@@ -64,7 +64,7 @@ func TestRFC4555_3_2_Announced(t *testing.T) {
 			if g.mobike != (c.gw && c.cl) || x.mobike != g.mobike {
 				t.Errorf("gateway %v, client %v", g.mobike, x.mobike)
 			}
-			if tp.only(w.cl, wire.ExchangeIKEAuth).has(wire.NotifyMOBIKESupported) != c.cl {
+			if n := tp.only(w.cl, wire.ExchangeIKEAuth).notes(wire.NotifyMOBIKESupported); len(n) > 0 != c.cl || c.cl && len(n[0].Data) > 0 {
 				t.Error("the client announces what it does not do, or does not what it does")
 			}
 			if tp.only(w.gw, wire.ExchangeIKEAuth).has(wire.NotifyMOBIKESupported) != g.mobike {
@@ -308,94 +308,6 @@ func TestRFC4555_3_5_OutstandingRequest(t *testing.T) {
 	w.same(g, c)
 	if g.remote.addrPort().Addr() != elsewhere.Addr() {
 		t.Error("not moved\n" + w.text())
-	}
-}
-
-// behindNAT puts the client behind a NAT whose mapping the test can change.
-func (w *world) behindNAT(outside netip.Addr, mapped map[uint16]uint16) {
-	w.tamper = func(from *node, p *Packet) {
-		if from == w.cl {
-			p.Local = netip.AddrPortFrom(outside, mapped[p.Local.Port()])
-			return
-		}
-		for in, out := range mapped {
-			if p.Remote == netip.AddrPortFrom(outside, out) {
-				p.Remote = netip.AddrPortFrom(w.cl.addr.Addr(), in)
-			}
-		}
-	}
-}
-
-// RFC 4555 3.8: a client behind a NAT sees in its own liveness checks that the
-// mapping changed, and updates.
-func TestRFC4555_3_8_MappingChanges(t *testing.T) {
-	mapped := map[uint16]uint16{500: 61000, 4500: 61001}
-	w := newWorld(t, "mapping", func(gw, cl *Config) {
-		gw.Connections[0].MOBIKE, cl.Connections[0].MOBIKE = true, true
-		gw.Connections[0].DPD = 0
-	})
-	w.behindNAT(elsewhere.Addr(), mapped)
-	w.connect()
-	g, c := w.one()
-	if !c.natted || !w.cl.kids[0].Encap || !w.gw.kids[0].Encap {
-		t.Fatal("the NAT was not seen")
-	}
-	for _, port := range []uint16{61001, 62002, 62002, 63003} {
-		mapped[4500] = port
-		w.run(31 * time.Second)
-		w.same(g, c)
-		if g.remote.port != port {
-			t.Fatalf("the NAT maps to %d, the gateway sends to %d\n%s", port, g.remote.port, w.text())
-		}
-	}
-	if n := w.cl.count(EventMoved); n != 3 { // the first check of an SA knows of nothing before it
-		t.Errorf("%d updates", n)
-	}
-}
-
-// RFC 4555 3.5: NAT traversal goes on and off with the path.
-func TestRFC4555_3_5_NATComesAndGoes(t *testing.T) {
-	w := mobileWorld(t, "comes and goes")
-	g, c := w.one()
-	w.behindNAT(netip.MustParseAddr("203.0.113.200"), map[uint16]uint16{500: 61000, 4500: 61001})
-	w.moveClient(elsewhere)
-	w.run(time.Second)
-	w.same(g, c)
-	if last := w.cl.moves[len(w.cl.moves)-1]; !c.natted || !last.Encap || !last.Behind || !w.gw.moves[len(w.gw.moves)-1].Encap {
-		t.Error("a NAT is on the path and ESP is bare")
-	}
-	w.tamper = nil
-	w.moveClient(clAddr)
-	w.run(time.Second)
-	w.same(g, c)
-	if last := w.cl.moves[len(w.cl.moves)-1]; c.natted || last.Encap || last.Behind || w.gw.moves[len(w.gw.moves)-1].Encap {
-		t.Error("no NAT is on the path and ESP goes in UDP")
-	}
-}
-
-// RFC 4555 3.9: NO_NATS_ALLOWED that does not fit the packet.
-func TestRFC4555_3_9_NoNATsAllowed(t *testing.T) {
-	right := append(append(clAddr.Addr().AsSlice(), gwAddr.Addr().AsSlice()...), 17, 148, 17, 148) // ports 4500
-	wrong := append([]byte{1}, right[1:]...)
-	for _, c := range []struct {
-		name  string
-		data  []byte
-		moves bool
-	}{{"as sent", right, true}, {"altered", wrong, false}, {"of no size", right[:11], false}} {
-		t.Run(c.name, func(t *testing.T) {
-			w := mobileWorld(t, c.name)
-			g, x := w.one()
-			tp := w.watch()
-			id, _ := x.sent.Open()
-			w.say(w.cl, x, wire.ExchangeInformational, false, id, func(m *wire.Writer) {
-				m.Notify(wire.Notify{Type: wire.NotifyUpdateSAAddresses})
-				m.Notify(wire.Notify{Type: wire.NotifyNoNATsAllowed, Data: c.data})
-			})
-			refused := tp.of(w.gw, wire.ExchangeInformational)[0].has(wire.NotifyUnexpectedNATDetected)
-			if refused == c.moves || (len(w.gw.moves) > 0) != c.moves || g.state != stateEstablished {
-				t.Errorf("refused %v, moved %d times", refused, len(w.gw.moves))
-			}
-		})
 	}
 }
 

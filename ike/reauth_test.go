@@ -269,3 +269,32 @@ func TestCloseDuringReauth(t *testing.T) {
 		t.Error("something is left\n" + w.text() + w.dump())
 	}
 }
+
+// RFC 4478 2: AUTH_LIFETIME counts inside SK alone. Outside of it anybody could
+// send one.
+func TestRFC4478_2_OnlyProtected(t *testing.T) {
+	w := loginWorld(t, "protected", time.Hour)
+	w.connect()
+	_, c := w.one()
+	if c.reauth != w.now.Unix()+3600 {
+		t.Error("the client knows no end of its login")
+	}
+	before := c.endAt
+	m := wire.NewWriter(nil, wire.Header{SPIi: c.spi.I, SPIr: c.spi.R, Version: wire.Version, Exchange: wire.ExchangeInformational, MessageID: 0})
+	m.Notify(wire.Notify{Type: wire.NotifyAuthLifetime, Data: make([]byte, 4)})
+	w.give(w.cl, Packet{Local: clAddr, Remote: gwAddr, Data: m.Finish()})
+	if c.endAt != before || c.reauth != w.now.Unix()+3600 {
+		t.Error("somebody without keys ends logins")
+	}
+}
+
+// RFC 4478 3: protocol 0, no SPI, four octets of seconds.
+func TestRFC4478_3_Notification(t *testing.T) {
+	w := loginWorld(t, "notification", time.Hour)
+	tp := w.watch()
+	w.connect()
+	n := tp.only(w.gw, wire.ExchangeIKEAuth).notes(wire.NotifyAuthLifetime)
+	if len(n) != 1 || n[0].Protocol != 0 || len(n[0].SPI) != 0 || string(n[0].Data) != "\x00\x00\x0e\x10" {
+		t.Errorf("AUTH_LIFETIME is %v", n)
+	}
+}

@@ -37,9 +37,9 @@ func (e *Endpoint) addRedirect(w *wire.Writer, t *tunnel) {
 	switch {
 	case !t.conn.Redirects:
 	case t.from.IsValid():
-		w.Notify(wire.Notify{Type: wire.NotifyRedirectedFrom, Data: wire.RedirectTo(t.from.String()).Append(nil)})
+		w.Notify(wire.Notify{Type: wire.NotifyRedirectedFrom, Data: wire.RedirectTo(t.from.String()).Append(nil)}) //rfc:5685-3-8 5685-9.3-1 5685-9.3-2
 	default:
-		w.Notify(wire.Notify{Type: wire.NotifyRedirectSupported})
+		w.Notify(wire.Notify{Type: wire.NotifyRedirectSupported}) //rfc:5685-3-1 5685-9.1-1 5685-9.1-2
 	}
 }
 
@@ -51,7 +51,7 @@ func (e *Endpoint) redirectOf(sa *SA, ni []byte) (wire.Redirect, bool) {
 		return wire.Redirect{}, false
 	}
 	r, err := wire.ParseRedirect(n.Data)
-	if err != nil || !sa.Client || sa.tun == nil || !sa.conn.Redirects || string(r.Nonce) != string(ni) {
+	if err != nil || !sa.Client || sa.tun == nil || !sa.conn.Redirects || string(r.Nonce) != string(ni) { //rfc:5685-3-5 5685-3-6 5685-9.2-5
 		e.drop(DropRedirect)
 		return r, false
 	}
@@ -120,7 +120,7 @@ func (t *tunnel) gateway(r wire.Redirect) (to netip.AddrPort, name string, liste
 func (e *Endpoint) goTo(t *tunnel, to netip.AddrPort) {
 	t.followed[t.redirects%maxRedirects] = e.now
 	t.redirects++
-	t.from, t.ike[1], t.wanted, t.mapped = t.ike[1].Addr(), to, "", false
+	t.from, t.ike[1], t.wanted, t.mapped = t.ike[1].Addr(), to, "", false //rfc:5685-11-1
 	t.silent, t.unheard, t.found = 0, 0, false
 	sa := e.sa(t.sa)
 	e.event(sa, Event{Kind: EventRedirected, Connection: t.conn, Remote: to})

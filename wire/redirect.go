@@ -42,11 +42,11 @@ func ParseRedirect(data []byte) (Redirect, error) {
 	end := 2 + int(data[1])
 	r := Redirect{Type: GatewayType(data[0]), Identity: data[2:end:end], Nonce: data[end:]}
 	switch n := len(r.Identity); {
-	case r.Type == GatewayIPv4 && n != 4, r.Type == GatewayIPv6 && n != 16, n == 0:
+	case r.Type == GatewayIPv4 && n != 4, r.Type == GatewayIPv6 && n != 16, n == 0: //rfc:5685-9.2-3
 		return Redirect{}, ErrIdentity
 	}
 	if len(r.Nonce) > 0 {
-		if _, err := ParseNonce(r.Nonce); err != nil {
+		if _, err := ParseNonce(r.Nonce); err != nil { //rfc:5685-9.2-4
 			return Redirect{}, err
 		}
 	}

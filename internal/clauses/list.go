@@ -23,7 +23,7 @@ const Complete = true
 // Lists and Threats are the files that the lists of this project live in,
 // relative to the root of the tree.
 var (
-	Lists   = []string{"docs/rfc/5723.md", "docs/rfc/6290.md"}
+	Lists   = []string{"docs/rfc/4478.md", "docs/rfc/4555.md", "docs/rfc/5685.md", "docs/rfc/5723.md", "docs/rfc/6290.md"}
 	Threats = []string{"docs/threats.md"}
 )
 
