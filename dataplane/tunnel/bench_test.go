@@ -87,6 +87,36 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
+// BenchmarkSpread is packets that are each of another Child SA than the one
+// before: nothing of it is in a cache.
+func BenchmarkSpread(b *testing.B) {
+	const children = 10000
+	p := gatewayOf(b, children)
+	packet := udp4("192.0.2.80", "0.0.0.0", 1, 2, 1372)
+	n := 0
+	for b.Loop() {
+		n = (n + 7919) % children
+		dst := clientAddr(n).As4()
+		copy(packet[16:], dst[:])
+		copy(p.sender.bufs[0][headroom:], packet)
+		p.send(p.sender.bufs[:1], []int{len(packet)})
+	}
+}
+
+// BenchmarkInstall is a Child SA that comes to a gateway and stays, with the
+// memory that it takes.
+func BenchmarkInstall(b *testing.B) {
+	p := gatewayOf(b, 0)
+	before, n := heapOf(), 0
+	for b.Loop() {
+		if err := p.Install(nth(n)); err != nil {
+			b.Fatal(err)
+		}
+		n++
+	}
+	b.ReportMetric(float64(heapOf()-before)/float64(n), "octets/child")
+}
+
 // In steady state no packet costs an allocation, in either direction.
 func TestNoAllocations(t *testing.T) {
 	for i := range suites {

@@ -51,7 +51,7 @@ var reasonNames = [reasons]string{
 // drops counts what was dropped, by reason.
 type drops [reasons]atomic.Uint64
 
-// meter counts one direction of a Child SA. One goroutine at a time adds.
+// meter counts what one direction carries.
 type meter struct {
 	packets, octets atomic.Uint64
 }
@@ -85,12 +85,14 @@ func (p *Plane) drop(c *child, why reason) {
 
 // traffic is what c has carried.
 func (c *child) traffic() dataplane.Traffic {
-	in, out := c.in.carried.volume(), c.out.carried.volume()
-	return dataplane.Traffic{
-		InPackets: in.Packets, InOctets: in.Octets,
-		OutPackets: out.Packets, OutOctets: out.Octets,
-		Dropped: c.dropped.Load(),
-	}
+	n := trafficOf(&c.in.carried, &c.out.carried)
+	n.Dropped = c.dropped.Load()
+	return n
+}
+
+func trafficOf(in, out *meter) dataplane.Traffic {
+	i, o := in.volume(), out.volume()
+	return dataplane.Traffic{InPackets: i.Packets, InOctets: i.Octets, OutPackets: o.Packets, OutOctets: o.Octets}
 }
 
 // Totals are what all Child SAs have carried, and what was dropped by reason:
@@ -100,13 +102,7 @@ func (c *child) traffic() dataplane.Traffic {
 //	dummy not_tunnel_mode bad_inner_packet spoofed_source selector ecn   from the peer
 //	spent unwritten
 func (p *Plane) Totals() (dataplane.Traffic, map[string]uint64) {
-	p.mu.RLock()
-	sum := p.gone
-	for _, c := range p.children {
-		sum = merge(sum, c.traffic())
-	}
-	p.mu.RUnlock()
-	sum.Dropped = 0
+	sum := trafficOf(&p.in, &p.out)
 	byReason := make(map[string]uint64, reasons)
 	for why, name := range reasonNames {
 		n := p.drops[why].Load()
@@ -114,11 +110,4 @@ func (p *Plane) Totals() (dataplane.Traffic, map[string]uint64) {
 		sum.Dropped += n
 	}
 	return sum, byReason
-}
-
-func merge(a, b dataplane.Traffic) dataplane.Traffic {
-	return dataplane.Traffic{
-		InPackets: a.InPackets + b.InPackets, InOctets: a.InOctets + b.InOctets,
-		OutPackets: a.OutPackets + b.OutPackets, OutOctets: a.OutOctets + b.OutOctets,
-	}
 }

@@ -46,7 +46,6 @@ type inner struct {
 	size  int   // octets by its own header; what lies behind is padding
 	upper int   // where the header of its protocol begins, 0 in a later fragment
 	tos   uint8 // DSCP and ECN
-	whole bool  // not a fragment
 	df    bool  // may not be fragmented on its way
 }
 
@@ -68,9 +67,8 @@ func (p *inner) read(b []byte) bool {
 // read4 reads an IPv4 header (RFC 791 3.1).
 func (p *inner) read4(b []byte) bool {
 	const (
-		dontFragment  = 0x4000
-		moreFragments = 0x2000
-		offset        = 0x1fff
+		dontFragment = 0x4000
+		offset       = 0x1fff
 	)
 	header := int(b[0]&0x0f) * 4
 	p.size = int(binary.BigEndian.Uint16(b[2:]))
@@ -80,7 +78,6 @@ func (p *inner) read4(b []byte) bool {
 	p.tos = b[1]
 	flags := binary.BigEndian.Uint16(b[6:])
 	p.df = flags&dontFragment != 0
-	p.whole = flags&(moreFragments|offset) == 0
 	p.src = netip.AddrFrom4([4]byte(b[12:]))
 	p.dst = netip.AddrFrom4([4]byte(b[16:]))
 	p.protocol = b[9]
@@ -98,7 +95,7 @@ func (p *inner) read4(b []byte) bool {
 func (p *inner) read6(b []byte) bool {
 	p.size = header6 + int(binary.BigEndian.Uint16(b[4:]))
 	p.tos = b[0]<<4 | b[1]>>4
-	p.df, p.whole = true, true // only its source may fragment it
+	p.df = true // only its source may fragment it
 	p.src = netip.AddrFrom16([16]byte(b[8:]))
 	p.dst = netip.AddrFrom16([16]byte(b[24:]))
 	p.protocol, p.upper = b[6], header6
@@ -120,7 +117,7 @@ func (p *inner) read6(b []byte) bool {
 			if len(rest) < 8 {
 				return false
 			}
-			size, p.whole = 8, false
+			size = 8
 			if binary.BigEndian.Uint16(rest[2:])>>3 != 0 { // a later fragment
 				p.protocol, p.upper = rest[0], 0
 				p.readPorts(b)

@@ -84,26 +84,26 @@ func TestParse(t *testing.T) {
 		ports            bool
 		srcPort, dstPort uint16
 		upper            int
-		whole, df        bool
+		df               bool
 	}{
-		{"RFC 768: UDP", ip4(a4, b4, protoUDP, ports), protoUDP, true, 1000, 2000, 20, true, false},
-		{"RFC 791 3.1: options", options, protoUDP, true, 1000, 2000, 24, true, false},
-		{"RFC 791 3.1: DF", flags(ip4(a4, b4, protoUDP, ports), 0x4000), protoUDP, true, 1000, 2000, 20, true, true},
-		{"RFC 4301 7: first fragment", flags(ip4(a4, b4, protoUDP, ports), 0x2000), protoUDP, true, 1000, 2000, 20, false, false},
-		{"RFC 4301 7: later fragment", flags(ip4(a4, b4, protoUDP, ports), 0x2001), protoUDP, false, 0, 0, 0, false, false},
-		{"RFC 4301 7: last fragment", flags(ip4(a4, b4, protoUDP, ports), 0x0001), protoUDP, false, 0, 0, 0, false, false},
-		{"ports cut off", ip4(a4, b4, protoTCP, ports[:3]), protoTCP, false, 0, 0, 20, true, false},
-		{"a protocol without ports", ip4(a4, b4, 47, ports), 47, false, 0, 0, 20, true, false},
-		{"RFC 4301 4.4.1.1: ICMP type and code", ip4(a4, b4, protoICMP, unhex("0301")), protoICMP, true, 0x0301, 0x0301, 20, true, false},
-		{"RFC 4301 4.4.1.1: ICMPv6", ip6(a6, b6, protoICMPv6, unhex("8000")), protoICMPv6, true, 0x8000, 0x8000, 40, true, true},
-		{"RFC 7296 3.13.1: Mobility Header type", ip6(a6, b6, protoMobility, unhex("3b000500")), protoMobility, true, 0x0500, 0x0500, 40, true, true},
-		{"RFC 8200 3", ip6(a6, b6, protoTCP, ports), protoTCP, true, 1000, 2000, 40, true, true},
-		{"RFC 8200 4.3: hop-by-hop, then destination options", ip6(a6, b6, protoHopByHop, unhex("3c00000000000000"+"1101"+"0000000000000000000000000000"+"03e807d0")), protoUDP, true, 1000, 2000, 64, true, true},
-		{"RFC 8200 4.4: routing", ip6(a6, b6, protoRouting, unhex("1100000000000000"+"03e807d0")), protoUDP, true, 1000, 2000, 48, true, true},
-		{"RFC 4302 2.2: AH counts in words of 4 octets", ip6(a6, b6, protoAH, unhex("1101000000000000"+"00000000"+"03e807d0")), protoUDP, true, 1000, 2000, 52, true, true},
-		{"RFC 8200 4.5: first fragment", ip6(a6, b6, protoFragment, unhex("1100000100000000"+"03e807d0")), protoUDP, true, 1000, 2000, 48, false, true},
-		{"RFC 8200 4.5: later fragment", ip6(a6, b6, protoFragment, unhex("1100000900000000"+"03e807d0")), protoUDP, false, 0, 0, 0, false, true},
-		{"RFC 8200 4.7: nothing behind", ip6(a6, b6, 59, nil), 59, false, 0, 0, 40, true, true},
+		{"RFC 768: UDP", ip4(a4, b4, protoUDP, ports), protoUDP, true, 1000, 2000, 20, false},
+		{"RFC 791 3.1: options", options, protoUDP, true, 1000, 2000, 24, false},
+		{"RFC 791 3.1: DF", flags(ip4(a4, b4, protoUDP, ports), 0x4000), protoUDP, true, 1000, 2000, 20, true},
+		{"RFC 4301 7: first fragment", flags(ip4(a4, b4, protoUDP, ports), 0x2000), protoUDP, true, 1000, 2000, 20, false},
+		{"RFC 4301 7: later fragment", flags(ip4(a4, b4, protoUDP, ports), 0x2001), protoUDP, false, 0, 0, 0, false},
+		{"RFC 4301 7: last fragment", flags(ip4(a4, b4, protoUDP, ports), 0x0001), protoUDP, false, 0, 0, 0, false},
+		{"ports cut off", ip4(a4, b4, protoTCP, ports[:3]), protoTCP, false, 0, 0, 20, false},
+		{"a protocol without ports", ip4(a4, b4, 47, ports), 47, false, 0, 0, 20, false},
+		{"RFC 4301 4.4.1.1: ICMP type and code", ip4(a4, b4, protoICMP, unhex("0301")), protoICMP, true, 0x0301, 0x0301, 20, false},
+		{"RFC 4301 4.4.1.1: ICMPv6", ip6(a6, b6, protoICMPv6, unhex("8000")), protoICMPv6, true, 0x8000, 0x8000, 40, true},
+		{"RFC 7296 3.13.1: Mobility Header type", ip6(a6, b6, protoMobility, unhex("3b000500")), protoMobility, true, 0x0500, 0x0500, 40, true},
+		{"RFC 8200 3", ip6(a6, b6, protoTCP, ports), protoTCP, true, 1000, 2000, 40, true},
+		{"RFC 8200 4.3: hop-by-hop, then destination options", ip6(a6, b6, protoHopByHop, unhex("3c00000000000000"+"1101"+"0000000000000000000000000000"+"03e807d0")), protoUDP, true, 1000, 2000, 64, true},
+		{"RFC 8200 4.4: routing", ip6(a6, b6, protoRouting, unhex("1100000000000000"+"03e807d0")), protoUDP, true, 1000, 2000, 48, true},
+		{"RFC 4302 2.2: AH counts in words of 4 octets", ip6(a6, b6, protoAH, unhex("1101000000000000"+"00000000"+"03e807d0")), protoUDP, true, 1000, 2000, 52, true},
+		{"RFC 8200 4.5: first fragment", ip6(a6, b6, protoFragment, unhex("1100000100000000"+"03e807d0")), protoUDP, true, 1000, 2000, 48, true},
+		{"RFC 8200 4.5: later fragment", ip6(a6, b6, protoFragment, unhex("1100000900000000"+"03e807d0")), protoUDP, false, 0, 0, 0, true},
+		{"RFC 8200 4.7: nothing behind", ip6(a6, b6, 59, nil), 59, false, 0, 0, 40, true},
 	} {
 		var p inner
 		padded := append(bytes.Clone(row.packet), 1, 2, 3) // RFC 4303 2.7
@@ -117,7 +117,7 @@ func TestParse(t *testing.T) {
 		}
 		want := inner{
 			flow: flow{src: src, dst: dst, srcPort: row.srcPort, dstPort: row.dstPort, protocol: row.protocol, ports: row.ports},
-			size: len(row.packet), upper: row.upper, whole: row.whole, df: row.df,
+			size: len(row.packet), upper: row.upper, df: row.df,
 		}
 		if p != want {
 			t.Errorf("%s: %+v\nwant %+v", row.name, p, want)

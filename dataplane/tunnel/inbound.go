@@ -134,6 +134,7 @@ func (r *receiver) leave() {
 	r.child = nil
 	c.in.carried.add(r.sum)
 	c.in.mu.Unlock()
+	r.p.in.add(r.sum)
 	if r.tried {
 		r.p.touch(c, r.now)
 		r.p.judge(c, plus(r.base, r.sum), false)

@@ -72,19 +72,19 @@ func (p *Plane) sendAll() {
 			bad = 0
 			continue
 		}
-		p.drop(nil, unreadable)
-		if errors.Is(err, tun.ErrTooManySegments) { // those that had room are there
-			continue
-		}
 		if bad++; bad == mostBad || lasting(err) {
 			p.lose(deviceError(p.device, err))
 			return
 		}
+		if errors.Is(err, tun.ErrTooManySegments) { // those that had room are there
+			bad = 0
+		}
+		p.drop(nil, unreadable)
 	}
 }
 
-// lasting tells whether an error is of the device, not of one packet that it
-// could not take apart.
+// lasting tells whether an error is of the device itself, not of a packet that
+// it could not take apart.
 func lasting(err error) bool {
 	var path *fs.PathError
 	return errors.Is(err, os.ErrClosed) || errors.As(err, &path)
@@ -161,6 +161,7 @@ func (p *Plane) carry(c *child, heads []heading, bufs [][]byte, now time.Duratio
 	c.out.carried.add(sum)
 	c.out.mu.Unlock()
 
+	p.out.add(sum)
 	p.judge(c, plus(base, sum), worn)
 	if len(s.sealed) == 0 {
 		return

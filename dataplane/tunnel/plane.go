@@ -65,9 +65,10 @@ type Plane struct {
 	policy   policy
 	ports    []udp.ESPPort
 	installs uint64
-	gone     dataplane.Traffic // of Child SAs that were removed
 
+	out    meter // of all Child SAs, those that are gone included
 	sender sender
+	in     meter
 	stray  stray
 	awake  awake
 	pulses pulses
@@ -225,7 +226,6 @@ func (p *Plane) remove(c *child) {
 	p.policy.remove(c)
 	p.pulses.leave(c.path.Load().pulse)
 	c.wipe()
-	p.gone = merge(p.gone, c.traffic())
 }
 
 // Traffic is dataplane.Plane's.

@@ -3,8 +3,8 @@ package tunnel
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -84,14 +84,14 @@ func (p *Plane) lose(err error) {
 // deviceError says what happened to the device and what to do.
 func deviceError(device tun.Device, err error) error {
 	name, _ := device.Name() // empty when it is gone before anyone asked
-	if errors.Is(err, os.ErrClosed) || errors.Is(err, fs.ErrClosed) {
+	if errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("tunnel: the TUN device %s is gone: somebody deleted it (ip link delete); start again to make a new one", name)
 	}
 	return fmt.Errorf("tunnel: the TUN device %s gives no packets any more: %w; start again to make a new one", name, err)
 }
 
 // portError says which port ended.
-func portError(port interface{ String() string }, err error) error {
+func portError(port netip.AddrPort, err error) error {
 	if errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("tunnel: the socket for ESP on %s was closed by somebody else; start again", port)
 	}
