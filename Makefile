@@ -5,12 +5,13 @@ SHELL       := /bin/bash
 BIN         := bin/blackswan
 FUZZTIME    ?= 10s
 COUNT       ?= 6
+PAIRS       ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint mutate bench fuzz cover clean
+.PHONY: help build demo test lint mutate bench bench-esp bench-gap fuzz cover clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 build: ## the program, as bin/blackswan
 	go build -trimpath -o $(BIN) ./cmd/blackswan
@@ -31,6 +32,12 @@ bench: ## benchmarks, COUNT runs each, summed up
 	@mkdir -p bin
 	go test -run '^$$' -bench . -benchmem -count $(COUNT) ./ike ./ticket ./qcd ./spi ./wire ./internal/suite | tee bin/bench.txt
 	go tool -modfile=tools/go.mod benchstat bin/bench.txt
+
+bench-esp: ## as root on Debian: our tunnel against wireguard-go's, PAIRS times
+	@interop/bench ESP $(PAIRS)
+
+bench-gap: ## as root on Debian: how long a ping through the tunnel lacks a killed gateway, 20 times
+	@interop/bench Gap 20
 
 fuzz: ## every fuzz target for FUZZTIME
 	@.ci/fuzz $(FUZZTIME)

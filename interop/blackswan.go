@@ -3,9 +3,13 @@ package interop
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -33,7 +37,8 @@ type Swan struct {
 	*Process
 	node    *Node
 	command []string
-	Dir     string // its config, state and key log
+	as      []string // what makes the command another user's; nothing: root's
+	Dir     string   // its config, state and key log
 }
 
 // Gateway starts `blackswan gateway` with this gateway.yaml and files beside
@@ -42,7 +47,7 @@ func (n *Node) Gateway(t testing.TB, yaml string, files map[string][]byte) *Swan
 	t.Helper()
 	s := n.swan(t, "gateway", yaml, files)
 	s.start(t)
-	s.Await(t, 0, `msg=listening`)
+	s.Listening(t)
 	return s
 }
 
@@ -51,6 +56,28 @@ func (n *Node) Gateway(t testing.TB, yaml string, files map[string][]byte) *Swan
 func (n *Node) Connect(t testing.TB, yaml string, files map[string][]byte) *Swan {
 	t.Helper()
 	s := n.swan(t, "connect", yaml, files, "office")
+	s.start(t)
+	return s
+}
+
+// Proxy starts `blackswan connect --proxy` as nobody, who can have no TUN and
+// touch nothing of the host.
+func (n *Node) Proxy(t testing.TB, yaml, listen string) *Swan {
+	t.Helper()
+	const nobody = 65534
+	s := n.swan(t, "connect", yaml, nil, "office", "--any-port", "--proxy", listen)
+	id := strconv.Itoa(nobody)
+	s.as = []string{"setpriv", "--reuid", id, "--regid", id, "--clear-groups", "--no-new-privs"}
+	for path, mode := range map[string]os.FileMode{n.lab.dir: 0o711, s.Dir: 0o700} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{s.Dir, filepath.Join(s.Dir, "connect.yaml")} {
+		if err := os.Chown(path, nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s.start(t)
 	return s
 }
@@ -70,7 +97,7 @@ func (n *Node) swan(t testing.TB, role, yaml string, files map[string][]byte, mo
 
 func (s *Swan) start(t testing.TB) {
 	t.Helper()
-	s.Process = s.node.Start(t, nil, s.command...)
+	s.Process = s.node.Start(t, nil, slices.Concat(s.as, s.command)...)
 	if s.command[1] == "connect" {
 		t.Cleanup(s.Interrupt) // with a DELETE, so that the peer has not to wait for us
 	}
@@ -86,6 +113,19 @@ func (s *Swan) Restart(t testing.TB) {
 	s.start(t)
 }
 
+// Listening waits until a gateway listens, and returns when it began to.
+func (s *Swan) Listening(t testing.TB) time.Time {
+	t.Helper()
+	line := s.Await(t, 0, `msg=listening`)
+	_, rest, _ := strings.Cut(line, "time=")
+	stamp, _, _ := strings.Cut(rest, " ")
+	at, err := time.Parse(time.RFC3339Nano, stamp)
+	if err != nil {
+		t.Fatalf("our gateway says %q: %v", line, err)
+	}
+	return at
+}
+
 // Status is what a test reads of `blackswan status --json`.
 type Status struct {
 	Totals struct {
@@ -93,19 +133,30 @@ type Status struct {
 		FellBack                                          uint64 `json:"fell_back"`
 		ChildFailed                                       uint64 `json:"child_failed"`
 		TokensShown                                       uint64 `json:"tokens_shown"`
+		RollCallShown                                     uint64 `json:"roll_call_shown"`
 	}
-	SAs []SA
+	Traffic Traffic
+	SAs     []SA
+}
+
+// Traffic is what Child SAs carried, in inner packets.
+type Traffic struct {
+	In  uint64 `json:"in_packets"`
+	Out uint64 `json:"out_packets"`
 }
 
 // SA is an IKE SA in our own view.
 type SA struct {
 	SPIi     string `json:"spi_i"`
 	SPIr     string `json:"spi_r"`
+	Remote   netip.AddrPort
 	State    string
 	Resumed  bool
 	Suite    string
 	ChildIn  string `json:"child_in"`
 	ChildOut string `json:"child_out"`
+	Traffic  Traffic
+	By       string `json:"detected_by"` // how the loss of the SA before was learned
 }
 
 // Do runs a command about this running program, such as delete.

@@ -170,6 +170,19 @@ func (n *Node) Unplug(t testing.TB) (plug func()) {
 	return plug
 }
 
+// Deafen drops what the node would hear of IKE and of ESP in UDP, with its
+// links left as they are, until hear is called.
+func (n *Node) Deafen(t testing.TB) (hear func()) {
+	t.Helper()
+	n.MustRun(t, nil, "nft", `table inet deaf {
+  chain in {
+    type filter hook input priority filter;
+    udp sport { 500, 4500 } drop
+  }
+}`)
+	return func() { n.MustRun(t, nil, "nft", "delete table inet deaf") }
+}
+
 // Dial opens a UDP socket inside the node, from a free port to an address.
 func (n *Node) Dial(t testing.TB, remote netip.Addr, port uint16) *net.UDPConn {
 	t.Helper()

@@ -1,7 +1,9 @@
 package interop
 
 import (
+	"cmp"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -15,6 +17,8 @@ type profile struct {
 	top             string       // more lines of our gateway's YAML, at the top
 	more            string       // more lines of our YAML, in the connection
 	swan            string       // more lines of strongSwan's connection
+	carries         bool         // its Child SAs carry traffic, of both IP versions
+	encap           string       // when ESP of ours goes in UDP; nothing: always
 }
 
 const (
@@ -34,16 +38,66 @@ const quick = `timers:
 // usual is the profile of the cases that are not about suites.
 var usual = profile{ike: "aes256gcm16-prfsha256-x25519", esp: "aes256gcm16"}
 
+const (
+	gatewayInner6 = "fd07::/64"
+	clientInner6  = "fd08:1::/64"
+)
+
+// Addresses inside the tunnel, IPv4 and IPv6.
+var (
+	ourGatewayInner  = [2]string{"10.7.0.2", "fd07::2"}
+	ourClientInner   = [2]string{"10.8.1.2", "fd08:1::2"}
+	swanGatewayInner = [2]string{"10.7.0.1", "fd07::1"}
+	swanClientInner  = [2]string{"10.8.1.1", "fd08:1::1"}
+)
+
+// carrying is p with traffic.
+func (p profile) carrying() profile {
+	p.carries = true
+	return p
+}
+
+// selectors are those of the gateway, of all its clients and of one client.
+func (p profile) selectors() (gateway, clients, client []string) {
+	if p.carries {
+		return []string{gatewayInner, gatewayInner6}, []string{"10.8.0.0/16", "fd08::/16"}, []string{clientInner, clientInner6}
+	}
+	return []string{gatewayInner}, []string{"10.8.0.0/16"}, []string{clientInner}
+}
+
+// list is a list in YAML. goccy takes an IPv6 address for a map, unless quoted.
+func list(items ...string) string {
+	quoted := make([]string, len(items))
+	for i, item := range items {
+		quoted[i] = strconv.Quote(item)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}
+
+// tunnel says what our end does with traffic.
+func (p profile) tunnel(more string) string {
+	if !p.carries {
+		return "traffic: off\n"
+	}
+	return fmt.Sprintf("traffic: on\ntunnel: {encap: %s%s}\n", cmp.Or(p.encap, "always"), more)
+}
+
 // ourGateway is gateway.yaml for a gateway at n.
 func (p profile) ourGateway(n *Node) string {
-	return p.yaml(fmt.Sprintf("listen: [%s]\n%s%s", n.Addr, quick, p.top), "",
-		side{gatewayID, p.gateway}, side{"'*@example.org'", p.client}, gatewayInner, "10.8.0.0/16")
+	gateway, clients, _ := p.selectors()
+	top := fmt.Sprintf("listen: [%s]\n%s%s%s", n.Addr, quick, p.top,
+		p.tunnel(", addresses: "+list(ourGatewayInner[:]...)))
+	return p.yaml(top, "", side{gatewayID, p.gateway}, side{"'*@example.org'", p.client}, gateway, clients)
 }
 
 // ourClient is client.yaml for a client of the gateway at n.
 func (p profile) ourClient(n *Node) string {
-	return p.yaml(quick, "    gateway: "+n.Addr.String()+"\n",
-		side{clientID, p.client}, side{gatewayID, p.gateway}, clientInner, gatewayInner)
+	gateway, _, client := p.selectors()
+	place := "    gateway: " + n.Addr.String() + "\n"
+	if p.carries {
+		place += "    addresses: " + list(ourClientInner[:]...) + "\n"
+	}
+	return p.yaml(quick+p.tunnel(""), place, side{clientID, p.client}, side{gatewayID, p.gateway}, client, gateway)
 }
 
 type side struct {
@@ -51,7 +105,7 @@ type side struct {
 	cert *Certificate
 }
 
-func (p profile) yaml(top, address string, local, remote side, localTS, remoteTS string) string {
+func (p profile) yaml(top, address string, local, remote side, localTS, remoteTS []string) string {
 	auth := fmt.Sprintf("    local: {id: %s, auth: psk}\n    remote: {id: %s, auth: psk}\n    psk: %q\n",
 		local.id, remote.id, secret)
 	if local.cert != nil {
@@ -62,9 +116,9 @@ func (p profile) yaml(top, address string, local, remote side, localTS, remoteTS
   - name: office
 %s%s    ike: [%s]
     esp: [%s]
-    local_ts: [%s]
-    remote_ts: [%s]
-%s`, top, address, auth, p.ike, p.esp, localTS, remoteTS, indent(p.more, "    "))
+    local_ts: %s
+    remote_ts: %s
+%s`, top, address, auth, p.ike, p.esp, list(localTS...), list(remoteTS...), indent(p.more, "    "))
 }
 
 // ourFiles are the credentials beside our YAML.
@@ -80,18 +134,20 @@ func (p profile) ourFiles(t testing.TB, own, peer *Certificate) map[string][]byt
 // swanGateway gives strongSwan at c the gateway's side.
 func (p profile) swanGateway(t testing.TB, c *Charon) {
 	t.Helper()
-	c.Load(t, p.swanctl(c, "%any", side{gatewayID, p.gateway}, side{"*@example.org", p.client}, gatewayInner, "10.8.0.0/16"),
+	gateway, clients, _ := p.selectors()
+	c.Load(t, p.swanctl(c, "%any", side{gatewayID, p.gateway}, side{"*@example.org", p.client}, gateway, clients),
 		p.swanFiles(t, p.gateway, p.client))
 }
 
 // swanClient gives strongSwan at c the side of a client of the gateway at n.
 func (p profile) swanClient(t testing.TB, c *Charon, n *Node) {
 	t.Helper()
-	c.Load(t, p.swanctl(c, n.Addr.String(), side{clientID, p.client}, side{gatewayID, p.gateway}, clientInner, gatewayInner),
+	gateway, _, client := p.selectors()
+	c.Load(t, p.swanctl(c, n.Addr.String(), side{clientID, p.client}, side{gatewayID, p.gateway}, client, gateway),
 		p.swanFiles(t, p.client, p.gateway))
 }
 
-func (p profile) swanctl(c *Charon, remoteAddr string, local, remote side, localTS, remoteTS string) string {
+func (p profile) swanctl(c *Charon, remoteAddr string, local, remote side, localTS, remoteTS []string) string {
 	auth, certs, secrets := "psk", "", fmt.Sprintf("secrets {\n  ike-office {\n    secret = %q\n  }\n}\n", secret)
 	if local.cert != nil {
 		auth, certs, secrets = "pubkey", "certs = own.pem", ""
@@ -124,7 +180,7 @@ func (p profile) swanctl(c *Charon, remoteAddr string, local, remote side, local
     }
   }
 }
-%s`, c.node.Addr, remoteAddr, p.ike, indent(p.swan, "    "), auth, local.id, certs, auth, remote.id, localTS, remoteTS, p.esp, secrets)
+%s`, c.node.Addr, remoteAddr, p.ike, indent(p.swan, "    "), auth, local.id, certs, auth, remote.id, strings.Join(localTS, ","), strings.Join(remoteTS, ","), p.esp, secrets)
 }
 
 func (p profile) swanFiles(t testing.TB, own, peer *Certificate) map[string][]byte {
@@ -150,7 +206,3 @@ func indent(lines, by string) string {
 	}
 	return b.String()
 }
-
-// espSuites are those that our traffic goes through with others, one of each
-// kind, written as either side's configuration does.
-var espSuites = []string{"aes256gcm16", "chacha20poly1305", "aes128-sha256"}

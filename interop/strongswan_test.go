@@ -28,7 +28,7 @@ func meetSwan(t *testing.T) *field {
 		theField.field = field{
 			gateway: lab.Node(lasting, "gateway"),
 			client:  lab.Node(lasting, "client"),
-			swan:    lab.Node(lasting, "swan", "10.7.0.1/32", "10.8.1.1/32"),
+			swan:    lab.Node(lasting, "swan", "10.7.0.1/32", "10.8.1.1/32", "fd07::1/128", "fd08:1::1/128"),
 		}
 		theField.charon = theField.swan.StartCharon(lasting)
 	})

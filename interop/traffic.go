@@ -20,6 +20,25 @@ func (n *Node) Ping(t testing.TB, from, to string) {
 	}
 }
 
+// AwaitInner waits until the inner addresses are the node's: the host follows
+// its Child SAs, and nobody waits for it.
+func (s *Swan) AwaitInner(t testing.TB, inner [2]string) {
+	t.Helper()
+	for _, addr := range inner {
+		until(t, addr+" at our "+s.command[1], func() bool {
+			return s.node.MustRun(t, nil, "ip", "-oneline", "addr", "show", "to", addr) != ""
+		})
+	}
+}
+
+// AwaitTunnel is AwaitUp and AwaitInner.
+func (s *Swan) AwaitTunnel(t testing.TB, inner [2]string) SA {
+	t.Helper()
+	sa := s.AwaitUp(t)
+	s.AwaitInner(t, inner)
+	return sa
+}
+
 // Serve starts an iperf3 server on all of the node's addresses.
 func (n *Node) Serve(t testing.TB) {
 	t.Helper()

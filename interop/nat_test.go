@@ -1,0 +1,83 @@
+package interop
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// another makes a second client of the configuration of ours.
+var another = strings.NewReplacer(clientID, "other@example.org", "10.8.1.", "10.8.2.", "fd08:1:", "fd08:2:")
+
+// Two clients behind one NAT: each gets its token at the port that the NAT has
+// given to it, before it has sent anything to the new gateway, and resumes from
+// there (rules C1, C3 and C4).
+func TestRollCallThroughANAT(t *testing.T) {
+	there, nat := lab.Node(t, "gateway-n"), lab.NAT(t, "nat")
+	p := usual.carrying()
+	p.more = "dpd: 1h\n" // nobody asks
+	gateway := there.Gateway(t, p.ourGateway(there), nil)
+	yaml := p.ourClient(there)
+	var clients []*Swan
+	for _, yaml := range []string{yaml, another.Replace(yaml)} {
+		before, n := time.Now(), nat.Behind(t, fmt.Sprintf("client-n%d", len(clients)))
+		client := n.Connect(t, yaml, nil)
+		client.AwaitUp(t)
+		gateway.AwaitStored(t, before)
+		clients = append(clients, client)
+	}
+	mapped := remotes(t, gateway, len(clients))
+	gateway.Kill()
+	watch := there.Watch(t, "udp port 500 or udp port 4500")
+	gateway.Restart(t)
+	for _, client := range clients {
+		until(t, "a client to resume", func() bool {
+			status, err := client.Status(t)
+			return err == nil && status.Totals.Resumed == 1
+		})
+		if sa := client.AwaitUp(t); sa.By != "roll_call" {
+			t.Errorf("our client has learned of the crash by %s", sa.By)
+		}
+	}
+	if now := remotes(t, gateway, len(clients)); !slices.Equal(now, mapped) {
+		t.Errorf("the clients are at %v, were at %v", now, mapped)
+	}
+	seen := watch.Seen(t)
+	for _, client := range mapped {
+		// tcpdump writes a port like a fifth part of the address
+		words := regexp.QuoteMeta(fmt.Sprintf("%s.%d", client.Addr(), client.Port()))
+		at := slices.IndexFunc(seen, regexp.MustCompile(words+`\b`).MatchString)
+		if at < 0 || !regexp.MustCompile(`> `+words+`\b`).MatchString(seen[at]) {
+			t.Errorf("what came first between the gateway and %v was not the roll call:\n%s", client, strings.Join(seen, "\n"))
+		}
+	}
+	clients[0].node.Ping(t, ourClientInner[0], ourGatewayInner[0])
+	clients[1].node.Ping(t, another.Replace(ourClientInner[0]), ourGatewayInner[0])
+}
+
+// remotes waits until our gateway has so many established SAs, and returns
+// where their peers are, in order.
+func remotes(t *testing.T, gateway *Swan, count int) (at []netip.AddrPort) {
+	t.Helper()
+	until(t, fmt.Sprintf("%d SAs at our gateway", count), func() bool {
+		status, err := gateway.Status(t)
+		at = nil
+		for _, sa := range status.SAs {
+			if sa.State == "established" {
+				at = append(at, sa.Remote)
+			}
+		}
+		return err == nil && len(at) == count
+	})
+	slices.SortFunc(at, netip.AddrPort.Compare)
+	for _, remote := range at {
+		if remote.Port() < 20000 {
+			t.Fatalf("the NAT has kept port %d", remote.Port())
+		}
+	}
+	return at
+}
