@@ -2,7 +2,9 @@ package blackswan
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"net"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -26,9 +28,26 @@ func (n *node) watchClones() {
 // linkGroups are news of interfaces and addresses.
 const linkGroups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR
 
-// watchLinks tells when interfaces or addresses of this machine change.
+// watchLinks tells when interfaces or addresses of this machine change. Those
+// of our TUN are no news: they come with each Child SA.
 func (n *node) watchLinks() {
-	n.hearKernel(unix.NETLINK_ROUTE, linkGroups, func([]byte) { n.linkChanged() })
+	tun := 0 // no interface has this number
+	if dev, err := net.InterfaceByName(n.deviceName()); err == nil && n.ownDevice {
+		tun = dev.Index
+	}
+	n.hearKernel(unix.NETLINK_ROUTE, linkGroups, func(event []byte) {
+		if !aboutLink(event, tun) {
+			n.linkChanged()
+		}
+	})
+}
+
+// aboutLink tells whether a message of the link groups is about the interface
+// with this number. It is at one place in struct ifinfomsg and struct
+// ifaddrmsg (rtnetlink(7)).
+func aboutLink(event []byte, index int) bool {
+	const at = unix.SizeofNlMsghdr + 4
+	return len(event) >= at+4 && binary.NativeEndian.Uint32(event[at:]) == uint32(index)
 }
 
 // hearKernel calls f with what the kernel tells some groups of a netlink
