@@ -107,7 +107,7 @@ func (e *Endpoint) Command(now time.Time, c Command) {
 		e.wakeUp(int64(c.For))
 	case CommandMoved:
 		for _, t := range e.tunnels {
-			if c.Conn == nil || t.conn == c.Conn {
+			if (c.Conn == nil || t.conn == c.Conn) && c.Local.IsValid() {
 				e.movedTo(t, c.Local)
 			}
 		}

@@ -84,7 +84,7 @@ func (e *Endpoint) retransmit(sa *SA) bool {
 	x := &sa.cold.open
 	b := e.backoff(x.kind)
 	x.try++
-	if x.try >= e.tries(sa, b.Tries) && !(sa.mobike && !sa.Client && e.now-x.began < patience) {
+	if x.try >= e.tries(sa, b.Tries) && !e.patient(sa, x) {
 		e.unanswered(sa)
 		return false
 	}
@@ -97,6 +97,12 @@ func (e *Endpoint) retransmit(sa *SA) bool {
 	}
 	e.sendSA(sa, x.msgs)
 	return true
+}
+
+// patient says that a mobile client is given more time than others (RFC 4555
+// 3.11), but not to say goodbye.
+func (e *Endpoint) patient(sa *SA, x *exchange) bool {
+	return sa.mobike && !sa.Client && x.kind != requestDelete && e.now-x.began < patience
 }
 
 // tries is how often the open request is sent at most.

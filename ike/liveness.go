@@ -77,14 +77,19 @@ func (e *Endpoint) hintAll() {
 // again at once: the network may be back.
 func (e *Endpoint) hurry() {
 	for _, t := range e.tunnels {
-		sa := e.sa(t.sa)
-		switch {
-		case t.at != 0:
-			e.later(t, e.now)
-		case sa != nil && sa.half != nil && t.rounds > 0:
-			t.rounds = 0
-			e.again(sa)
-		}
+		e.hasten(t)
+	}
+}
+
+// hasten is hurry for one connection.
+func (e *Endpoint) hasten(t *tunnel) {
+	sa := e.sa(t.sa)
+	switch {
+	case t.at != 0:
+		e.later(t, e.now)
+	case sa != nil && sa.half != nil && t.rounds > 0:
+		t.rounds = 0
+		e.again(sa)
 	}
 }
 

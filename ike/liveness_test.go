@@ -100,7 +100,7 @@ func TestRuleA7_HintsStartACheck(t *testing.T) {
 // A network that is gone for hours costs little, and its return is used at once
 // when somebody tells, within a quarter of a minute when nobody does.
 func TestGoneForHours(t *testing.T) {
-	for _, told := range []bool{false, true} {
+	for _, told := range []*Command{nil, {Kind: CommandHint}, {Kind: CommandMoved, Local: clAddr}, {Kind: CommandMoved, Local: elsewhere}} {
 		w := newWorld(t, "hours", quiet)
 		w.connect()
 		w.run(time.Second)
@@ -119,9 +119,9 @@ func TestGoneForHours(t *testing.T) {
 		}
 		w.lose = nil
 		within := 19 * time.Second
-		if told {
+		if told != nil {
 			within = time.Second
-			w.cl.e.Command(w.now, Command{Kind: CommandHint})
+			w.cl.e.Command(w.now, *told)
 			w.drain(w.cl)
 		}
 		w.run(within)

@@ -343,8 +343,8 @@ func (e *Endpoint) movedTo(t *tunnel, local netip.AddrPort) {
 		e.schedule(sa)
 	}
 	switch {
-	case sa == nil:
-		e.later(t, e.now)
+	case sa == nil || sa.half != nil:
+		e.hasten(t)
 	case sa.local.ip == ip:
 		e.hint(sa)
 	case sa.mobike:
