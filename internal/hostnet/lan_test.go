@@ -209,20 +209,48 @@ func (l *lan) sender(to ...string) (stop func() int) {
 }
 
 // left are the destinations of UDP packets that went out by eth0 since the
-// last call.
-func (l *lan) left() (to []string) {
+// last call. What waits there is read; then one of our own, bound to eth0, shows
+// that none is on its way.
+func (l *lan) left() (to []netip.Addr) {
 	l.t.Helper()
+	for dst := l.next(); dst.IsValid(); dst = l.next() {
+		to = append(to, dst)
+	}
+	last := netip.MustParseAddr("203.0.113.9")
+	bound, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	must(l.t, err)
+	defer unix.Close(bound)
+	must(l.t, unix.BindToDevice(bound, "eth0"))
+	must(l.t, unix.Sendto(bound, []byte("last"), 0, &unix.SockaddrInet4{Port: 9, Addr: last.As4()}))
+	for {
+		switch dst := l.next(); {
+		case dst == last:
+			return to
+		case dst.IsValid():
+			to = append(to, dst)
+		default:
+			if ready, _ := unix.Poll([]unix.PollFd{{Fd: int32(l.wire), Events: unix.POLLIN}}, 10_000); ready == 0 {
+				l.t.Fatal("eth0 does not show what is bound to it")
+			}
+		}
+	}
+}
+
+// next is the destination of the next UDP packet that went out by eth0; invalid
+// if none waits there.
+func (l *lan) next() netip.Addr {
 	b := make([]byte, 2048)
 	for {
 		n, err := unix.Read(l.wire, b)
-		if err != nil {
-			return to
+		if errors.Is(err, unix.EAGAIN) {
+			return netip.Addr{}
 		}
+		must(l.t, err)
 		switch p := b[:n]; {
 		case n > 40 && p[0]>>4 == 6 && p[6] == unix.IPPROTO_UDP:
-			to = append(to, netip.AddrFrom16([16]byte(p[24:40])).String())
+			return netip.AddrFrom16([16]byte(p[24:40]))
 		case n > 20 && p[0]>>4 == 4 && p[9] == unix.IPPROTO_UDP:
-			to = append(to, netip.AddrFrom4([4]byte(p[16:20])).String())
+			return netip.AddrFrom4([4]byte(p[16:20]))
 		}
 	}
 }
