@@ -16,8 +16,9 @@ func (n *node) machine(port udp.Port) *ike.Config {
 	cfg := &ike.Config{
 		Shards: n.count, Connections: connections(*n.peers.Load()),
 		Boot: n.boot.SPI, SPIKeys: n.boot.SPIKeys, SPICurrent: n.boot.SPICurrent, Ring: n.boot.Ring, QCD: n.boot.QCD, Tokens: n.tokens,
-		RollCall: map[string]ike.RollCall{"all": ike.RollCallAll, "off": ike.RollCallOff}[n.cfg.RollCall],
-		IKEPort:  local.Port(), NATPort: nat.Port(), CertReq: n.certReq(), ForceEncap: n.encap,
+		RollCall:  map[string]ike.RollCall{"all": ike.RollCallAll, "off": ike.RollCallOff}[n.cfg.RollCall],
+		Addresses: n.cfg.Listen[:min(len(n.cfg.Listen), mostAddresses)],
+		IKEPort:   local.Port(), NATPort: nat.Port(), CertReq: n.certReq(), ForceEncap: n.encap,
 		Limits: n.limits(), Timers: n.cfg.timers(), Clock: n.boot.Clock, KeyLog: n.keys != nil,
 	}
 	if n.cfg.RollCall == "" || n.cfg.RollCall == "ours" {
