@@ -50,6 +50,7 @@ func TestPolicy(t *testing.T) {
 		high    = to(sel("10.2.0.0/16", protoTCP, 1024, 65535))
 		tcp     = to(sel("10.2.0.0/16", protoTCP))
 		pings   = to(sel("10.2.0.0/16", protoICMP, 0x0800, 0x08ff))
+		low     = to(sel("10.2.0.0/16", protoSCTP, 0, 1023))
 		opaque  = to(sel("10.2.0.0/16", protoUDP, 65535, 0))
 		odd     = to(sel("10.2.0.3-10.2.0.12"))
 		six     = to(sel("2001:db8::/32"))
@@ -57,7 +58,7 @@ func TestPolicy(t *testing.T) {
 		other   = &child{local: []wire.Selector{sel("10.9.0.0/16")}, remote: []wire.Selector{sel("10.2.7.0/24")}}
 		sport   = &child{local: []wire.Selector{sel("0.0.0.0/0", protoUDP, 53, 53)}, remote: []wire.Selector{sel("10.2.8.0/24", protoUDP)}}
 	)
-	p := policyOf(wide, site, web, high, tcp, pings, opaque, odd, six, several, other, sport, rekeyed)
+	p := policyOf(wide, site, web, high, low, tcp, pings, opaque, odd, six, several, other, sport, rekeyed)
 	fragment := flags(udp4(a4, "10.2.0.1", 1, 2, 9), 0x2001)
 	for _, row := range []struct {
 		name   string
@@ -74,6 +75,8 @@ func TestPolicy(t *testing.T) {
 		{"RFC 4301 4.4.1.1: another ICMP type", ip4(a4, "10.2.5.5", protoICMP, unhex("0301")), rekeyed},
 		{"RFC 4301 7.2: a later fragment is OPAQUE", fragment, opaque},
 		{"RFC 4301 7.1: a later fragment fits no port", flags(ip4(a4, "10.2.5.5", protoTCP, unhex("000101bb")), 5), tcp},
+		{"RFC 4301 7.1: nor a range of ports from 0", flags(ip4(a4, "10.2.5.5", protoSCTP, unhex("00010001")), 5), rekeyed},
+		{"the same packet, whole", ip4(a4, "10.2.5.5", protoSCTP, unhex("00010001")), low},
 		{"a range that is no prefix", udp4(a4, "10.2.0.3", 1, 2, 0), odd},
 		{"its end", udp4(a4, "10.2.0.12", 1, 2, 0), odd},
 		{"behind it", udp4(a4, "10.2.0.13", 1, 2, 0), rekeyed},
@@ -101,7 +104,7 @@ func TestPolicy(t *testing.T) {
 	if got := p.lookup(&h.flow); got != site {
 		t.Errorf("with the rekeyed one gone: %+v, want the one before", got)
 	}
-	for _, c := range []*child{wide, site, web, high, tcp, pings, opaque, odd, six, several, other, sport} {
+	for _, c := range []*child{wide, site, web, high, low, tcp, pings, opaque, odd, six, several, other, sport} {
 		p.remove(c)
 	}
 	if n := p.to.Size(); n != 0 {

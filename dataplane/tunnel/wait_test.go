@@ -65,6 +65,32 @@ func TestWait(t *testing.T) {
 	})
 }
 
+// What has waited leaves before what comes, even if the device is quicker than
+// who installs.
+func TestWaitingGoFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, gateway := newEnd(t, Config{Wait: 1000}, clientAt), newEnd(t, Config{}, gatewayAt)
+		c := planetest.Child(spi)
+		gateway.install(mirror(c))
+		first, second := udp4(a4, b4, 1, 1, 72), udp4(a4, b4, 1, 2, 72)
+		client.inside(first)
+		k, err := newChild(&c, defaultWindow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := client.Plane.install(k, &c); err != nil { // and no more of Install yet
+			t.Fatal(err)
+		}
+		client.inside(second)
+		for _, s := range client.sent() {
+			gateway.from(clientUDP, s.packets...)
+		}
+		if got := gateway.took(); !equal(got, [][]byte{first, second}) {
+			t.Errorf("%x arrived, want both in order", got)
+		}
+	})
+}
+
 // A gateway drops what fits no Child SA.
 func TestNoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
