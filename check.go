@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"time"
 
 	"blackswan/auth/cert"
 	"blackswan/auth/psk"
+	"blackswan/internal/hostnet"
 	"blackswan/internal/state"
 	"blackswan/internal/udp"
 	"blackswan/ticket"
@@ -42,10 +44,24 @@ func (c *Config) Check(role Role) error {
 
 // Advice says what a run in that role would take and a person should change all
 // the same: shared keys that can be guessed, revocation lists that have run out
-// by now. It is for a Config that Check finds nothing in.
+// by now, settings of this host under which a gateway's packets go no further.
+// It is for a Config that Check finds nothing in.
 func (c *Config) Advice(role Role, now time.Time) []string {
 	peers, _ := c.ready(role)
-	return advice(peers, now)
+	out := advice(peers, now)
+	if role == RoleClient || c.Traffic == "off" || c.Traffic == "" {
+		return out
+	}
+	var routes []netip.Prefix
+	for _, p := range peers {
+		for _, s := range append(p.LocalTS, p.RemoteTS...) {
+			routes = append(routes, s.Prefixes()...)
+		}
+	}
+	for _, hint := range hostnet.Forwarding(os.DirFS("/proc/sys"), routes) {
+		out = append(out, hint.Problem+" "+hint.Cure)
+	}
+	return out
 }
 
 func advice(peers []*peer, now time.Time) []string {

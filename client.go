@@ -207,9 +207,16 @@ func (c *Client) localFor(gateway netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(addr, own.Port())
 }
 
-// here is where a client reaches its gateway from now, if it knows that.
+// here is where a client reaches its gateway from now, if it knows that. A
+// redirect may have led it to another gateway.
 func (c *Client) here() (netip.AddrPort, bool) {
 	gateway := c.gateway.Load()
+	c.shards[0].call(func(now time.Time) {
+		c.shards[0].e.Views(now, func(v ike.View) bool {
+			gateway = &v.Remote
+			return false
+		})
+	})
 	if gateway == nil {
 		return netip.AddrPort{}, false
 	}

@@ -29,6 +29,9 @@ const (
 	hostPatience = 10 * time.Second
 )
 
+// GatewayHost is the name by which Release knows what a gateway has left.
+const GatewayHost = "gateway"
+
 // host makes the host as the Child SAs want it.
 type host struct {
 	net  *hostnet.Host
@@ -59,7 +62,7 @@ func (n *node) openHost() error {
 	if !n.ownDevice {
 		return nil
 	}
-	name := "gateway"
+	name := GatewayHost
 	if n.role == RoleClient {
 		name = (*n.peers.Load())[0].Name
 	}
@@ -218,9 +221,10 @@ func (h *host) leave() {
 	}
 }
 
-// Release undoes what a client that was killed has left on this host: routes
-// that let nothing out in the clear, addresses, the resolver. It returns false
-// if there was nothing, and an error if the client of that connection runs.
+// Release undoes what a client of that connection, or a gateway, has left on
+// this host when it was killed: routes that let nothing out in the clear,
+// addresses, the resolver. It returns false if there was nothing, and an error
+// if that process runs.
 func Release(stateDir, connection string) (released bool, err error) {
 	net, err := hostnet.Open(hostDir(stateDir), connection)
 	if err != nil {

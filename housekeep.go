@@ -98,6 +98,9 @@ func (n *node) linkChanged() {
 				changed = ike.Command{Kind: ike.CommandMoved, Local: here}
 			}
 			n.all(changed)
+			if n.host != nil {
+				n.host.ring() // somebody may have taken our rules away
+			}
 		case <-n.stop:
 		}
 	})

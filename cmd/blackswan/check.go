@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -31,6 +32,7 @@ a gateway's.
 					role = blackswan.RoleClient
 				}
 			}
+			cfg.Traffic = cmp.Or(cfg.Traffic, "auto")
 			if cfg.StateDir == "" {
 				cfg.StateDir = defaultState(role)
 			}

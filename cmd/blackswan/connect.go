@@ -73,7 +73,7 @@ func runConnect(c *cobra.Command, f *nodeFlags, d *dial, args []string) error {
 		return err
 	}
 	if d.release {
-		return runRelease(c, &cfg, args)
+		return release(c, cfg.StateDir, d.left(&cfg, args))
 	}
 	name := ""
 	switch {
@@ -124,9 +124,9 @@ func runConnect(c *cobra.Command, f *nodeFlags, d *dial, args []string) error {
 	return serve(ctx, &cfg, control.Handlers{control.Status: statusHandler(client.Status)}, cfg.Log, run)
 }
 
-// runRelease undoes what the connection that args name has left, or all of the
-// file, or that of the flags.
-func runRelease(c *cobra.Command, cfg *blackswan.Config, args []string) error {
+// left are the connections that may have left something on this host: those
+// that args name, or all of the file, or that of the flags.
+func (d *dial) left(cfg *blackswan.Config, args []string) []string {
 	names := args
 	for i := range cfg.Connections {
 		if len(args) == 0 {
@@ -136,9 +136,14 @@ func runRelease(c *cobra.Command, cfg *blackswan.Config, args []string) error {
 	if len(names) == 0 {
 		names = []string{flagsConnection}
 	}
+	return names
+}
+
+// release undoes what processes that were killed have left on this host.
+func release(c *cobra.Command, stateDir string, names []string) error {
 	done := []string{}
 	for _, name := range names {
-		released, err := blackswan.Release(cfg.StateDir, name)
+		released, err := blackswan.Release(stateDir, name)
 		if err != nil {
 			return err
 		}

@@ -56,6 +56,7 @@ func (f *nodeFlags) read(role blackswan.Role) (cfg blackswan.Config, text []byte
 
 func gatewayCommand() *cobra.Command {
 	var f nodeFlags
+	var undo bool
 	c := &cobra.Command{
 		Use:   "gateway",
 		Short: "Run a gateway",
@@ -65,11 +66,24 @@ connections of the configuration file again.
 
 Without --config it makes an identity, an authority and a credential for a
 first client in its state directory, and prints the command that connects it.
+
+What it routes to its clients never leaves in the clear, also when it is killed:
+the next start goes on, and --release gives the host its routes back.
 ` + exitCodes,
 		Args: args(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error { return runGateway(c, &f) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if undo {
+				cfg, _, err := f.read(blackswan.RoleGateway)
+				if err != nil {
+					return err
+				}
+				return release(c, cfg.StateDir, []string{blackswan.GatewayHost})
+			}
+			return runGateway(c, &f)
+		},
 	}
 	f.add(c, blackswan.RoleGateway)
+	c.Flags().BoolVar(&undo, "release", false, "only undo what a gateway that was killed has left on this host")
 	return c
 }
 

@@ -9,54 +9,6 @@ import (
 	"strings"
 )
 
-// Routes is the gateway's side: it puts addresses of ours on the TUN, sets it
-// up, and routes what the clients' selectors name to it, in the main table. All
-// of it goes with the device, so there is nothing to undo. It may be called
-// again with more, and takes nothing away. MTU 0 leaves the device's as it is.
-//
-// A default route is refused: it would lead the gateway's own packets into its
-// tunnels. The error is [syscall.EPERM] without CAP_NET_ADMIN.
-func Routes(dev string, mtu int, addresses, routes []netip.Prefix) error {
-	p := Plan{Device: dev, Addresses: addresses, Routes: routes}
-	if err := p.check(); err != nil {
-		return fmt.Errorf("hostnet: %w", err)
-	}
-	if p.full() {
-		return fmt.Errorf("hostnet: a gateway cannot route everything to %s: name the networks of the other side", dev)
-	}
-	k, err := openKernel()
-	if err != nil {
-		return err
-	}
-	defer k.close()
-	now, err := k.link(dev)
-	if err != nil {
-		return err
-	}
-	if err := k.setUp(now, mtu); err != nil {
-		return explain(fmt.Errorf("hostnet: setting up %s: %w", dev, err))
-	}
-	there, err := k.addresses([]device{now.Device})
-	if err != nil {
-		return fmt.Errorf("hostnet: addresses of %s: %w", dev, err)
-	}
-	for _, a := range addresses {
-		e := entry{Kind: address, Prefix: a, Device: now.Device}
-		if slices.Contains(there, e) {
-			continue
-		}
-		if err := k.add(0, e); err != nil {
-			return explain(fmt.Errorf("hostnet: %s: %w", e.command("add", 0), err))
-		}
-	}
-	for _, r := range routes {
-		if err := k.routeMain(r.Masked(), now.Device); err != nil {
-			return explain(fmt.Errorf("hostnet: routing %v to %s: %w", r.Masked(), dev, err))
-		}
-	}
-	return nil
-}
-
 // Hint is a setting of the host under which a gateway does not forward, and
 // what mends it.
 type Hint struct {

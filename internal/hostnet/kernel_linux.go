@@ -246,25 +246,6 @@ func ruleOf(slot int, e entry) *netlink.Rule {
 	return r
 }
 
-// routeMain routes a prefix to the device in the main table, if it is not yet.
-func (k *kernel) routeMain(p netip.Prefix, d device) error {
-	r := &netlink.Route{
-		Table: unix.RT_TABLE_MAIN, Protocol: Protocol, Type: unix.RTN_UNICAST, Scope: netlink.SCOPE_LINK,
-		Dst: netOf(p), LinkIndex: d.Index,
-	}
-	err := k.nl.RouteAdd(r)
-	if !errors.Is(err, unix.EEXIST) {
-		return err
-	}
-	same, listed := whole(func() ([]netlink.Route, error) {
-		return k.nl.RouteListFiltered(netlink.FAMILY_ALL, r, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_OIF)
-	})
-	if slices.ContainsFunc(same, func(s netlink.Route) bool { return prefixOf(s.Dst) == p }) {
-		return nil
-	}
-	return errors.Join(listed, fmt.Errorf("%w: the host has another route to it: see \"ip route show %v\"", err, p))
-}
-
 func everybody(family int) netip.Prefix {
 	if family == netlink.FAMILY_V6 {
 		return netip.PrefixFrom(netip.IPv6Unspecified(), 0)

@@ -404,25 +404,3 @@ func TestIPv6SwitchedOff(t *testing.T) {
 	must(t, h.Release(t.Context()))
 	l.same("released", before)
 }
-
-func TestRoutes(t *testing.T) {
-	l := newLAN(t)
-	kill := l.tun("tun0")
-	before := l.dump()
-	for range 2 {
-		must(t, Routes("tun0", 1400, prefixes("10.9.0.1/24", "fd00::1/64"), prefixes("10.9.0.0/16", "fd00::/48")))
-	}
-	l.wants("up", "10.9.7.7 tun0", "fd00::77:7 tun0", "8.8.8.8 eth0", "10.9.0.1 lo")
-	if err := Routes("tun0", 0, nil, prefixes("192.0.2.0/24")); err == nil {
-		t.Error("the network of eth0 was routed to the TUN")
-	}
-	if err := Routes("tun0", 0, nil, prefixes("::/0")); err == nil {
-		t.Error("everything was routed to the TUN")
-	}
-	if err := Routes("tun7", 0, nil, nil); err == nil {
-		t.Error("there is no tun7")
-	}
-	kill()
-	before = slices.DeleteFunc(before, func(s string) bool { return strings.Contains(s, "tun0") })
-	l.same("killed", before)
-}
