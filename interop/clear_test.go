@@ -11,23 +11,47 @@ import (
 // killed and nobody starts it again, until its owner says so. Each node has a
 // default route to the other, by which every such packet would go.
 func TestNoClearText(t *testing.T) {
-	there, here := lab.Node(t, "gateway-e9"), lab.Node(t, "client-e9")
-	here.Face(t, there)
-	watch := here.Watch(t, "net 10.7.0.0/16 or net 10.8.0.0/16 or net fd07::/16 or net fd08::/16")
-
-	probe(t, here, ourGatewayInner)
-	if seen := watch.Seen(t); !sees(seen, ourGatewayInner) {
-		t.Fatalf("without a tunnel each ping leaves in the clear, but only these were seen:\n%s", strings.Join(seen, "\n"))
+	for _, c := range []struct {
+		name   string
+		full   bool
+		beyond [2]string // the gateway
+		filter string
+	}{
+		{"two networks", false, ourGatewayInner, "net 10.7.0.0/16 or net 10.8.0.0/16 or net fd07::/16 or net fd08::/16"},
+		{"a full tunnel", true, [2]string{"198.51.100.1", "2001:db8::1"}, echoes},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := usual.carrying()
+			p.full = c.full
+			there, here := lab.Node(t, "gateway-e9"), lab.Node(t, "client-e9")
+			here.Face(t, there)
+			if c.full {
+				links(t, "-n "+there.name+" addr add "+c.beyond[0]+" dev lo", "-n "+there.name+" addr add "+c.beyond[1]+" dev lo")
+			}
+			watch := there.Watch(t, c.filter)
+			probe(t, here, c.beyond)
+			if seen := watch.Seen(t); !sees(seen, c.beyond) {
+				t.Fatalf("without a tunnel each ping leaves in the clear, but only these were seen:\n%s", strings.Join(seen, "\n"))
+			}
+			noClearText(t, p, there, here, c.beyond, watch)
+		})
 	}
+}
 
-	p := usual.carrying()
+// echoes are the pings and their answers, whoever sends them.
+const echoes = "icmp[icmptype] == icmp-echo or icmp[icmptype] == icmp-echoreply or " +
+	"icmp6[icmp6type] == icmp6-echo or icmp6[icmp6type] == icmp6-echoreply"
+
+// noClearText takes a tunnel through its deaths. beyond the gateway are the
+// addresses that our client is to reach by it.
+func noClearText(t *testing.T, p profile, there, here *Node, beyond [2]string, watch *Watch) {
 	gateway := there.Gateway(t, p.ourGateway(there), nil)
 	client := here.Connect(t, p.ourClient(there), nil)
 	client.AwaitTunnel(t, ourClientInner)
 	var pulses []*Pulse
 	for version := range 2 {
 		pulses = append(pulses,
-			here.Pulse(t, ourClientInner[version], ourGatewayInner[version]),
+			here.Pulse(t, ourClientInner[version], beyond[version]),
 			there.Pulse(t, ourGatewayInner[version], ourClientInner[version]))
 	}
 	unseen := func(when string) {
@@ -47,7 +71,7 @@ func TestNoClearText(t *testing.T) {
 	unseen("with both ends up")
 
 	gateway.Kill()
-	probe(t, here, ourGatewayInner)
+	probe(t, here, beyond)
 	probe(t, there, ourClientInner)
 	unseen("while the gateway was dead")
 	gateway.Restart(t)
@@ -55,7 +79,7 @@ func TestNoClearText(t *testing.T) {
 	unseen("until the gateway was back")
 
 	client.Kill()
-	probe(t, here, ourGatewayInner)
+	probe(t, here, beyond)
 	probe(t, there, ourClientInner)
 	unseen("while the client was dead")
 	client.Restart(t)
@@ -64,11 +88,11 @@ func TestNoClearText(t *testing.T) {
 	unseen("until the client was back")
 
 	client.Kill()
-	probe(t, here, ourGatewayInner)
+	probe(t, here, beyond)
 	unseen("after the client's last death")
 	client.Do(t, "connect", "office", "--release")
-	probe(t, here, ourGatewayInner)
-	if seen := watch.Seen(t); !sees(seen, ourGatewayInner) {
+	probe(t, here, beyond)
+	if seen := watch.Seen(t); !sees(seen, beyond) {
 		t.Error("what `connect --release` let go is still held")
 	}
 }

@@ -18,6 +18,7 @@ type profile struct {
 	more            string       // more lines of our YAML, in the connection
 	swan            string       // more lines of strongSwan's connection
 	carries         bool         // its Child SAs carry traffic, of both IP versions
+	full            bool         // they carry everything: a full tunnel
 	encap           string       // when ESP of ours goes in UDP; nothing: always
 }
 
@@ -59,7 +60,10 @@ func (p profile) carrying() profile {
 
 // selectors are those of the gateway, of all its clients and of one client.
 func (p profile) selectors() (gateway, clients, client []string) {
-	if p.carries {
+	switch {
+	case p.full:
+		return []string{"0.0.0.0/0", "::/0"}, []string{"10.8.0.0/16", "fd08::/16"}, []string{clientInner, clientInner6}
+	case p.carries:
 		return []string{gatewayInner, gatewayInner6}, []string{"10.8.0.0/16", "fd08::/16"}, []string{clientInner, clientInner6}
 	}
 	return []string{gatewayInner}, []string{"10.8.0.0/16"}, []string{clientInner}
