@@ -311,7 +311,8 @@ func (s *shard) remove(c *ike.Child) {
 }
 
 func (s *shard) move(c *ike.Child) {
-	_ = s.node.plane.Move(c.SPIIn, s.node.source(c.Local), c.Remote, c.Encap) // it may have refused to install it
+	to := dataplane.Path{Local: s.node.source(c.Local), Remote: c.Remote, Encap: c.Encap, Behind: c.Behind}
+	_ = s.node.plane.Move(c.SPIIn, to) // it may have refused to install it
 	if h := s.node.host; h != nil {
 		h.moved(c.Remote.Addr())
 	}

@@ -43,7 +43,14 @@ type Child struct {
 	Encap             bool            // UDP encapsulation, RFC 3948
 	Behind            bool            // we are behind a NAT: keepalives (RFC 3948 4)
 	Resumed           bool            // of a resumed IKE SA
+	Waits             bool            // the peer may not know it yet: until it was used, older ones send
 	Soft, Hard        Volume          // what it may carry before a rekey, and at all
+}
+
+// Path is where the outer packets of a Child SA go, as Child has it.
+type Path struct {
+	Local, Remote netip.AddrPort
+	Encap, Behind bool
 }
 
 // Volume bounds what a Child SA carries, both directions together, in inner
@@ -63,12 +70,13 @@ type Traffic struct {
 type Plane interface {
 	// Install begins to carry c, or fails and leaves everything as it was.
 	// Slices of c are borrowed for the call. A packet that fits several Child
-	// SAs leaves by the one that was installed last; each takes what comes in.
+	// SAs leaves by the one that was installed last, or, if that Waits, was used
+	// first since; each takes what comes in.
 	Install(c Child) error
 
-	// Move changes the outer addresses of the Child SA with that inbound SPI
-	// (rule G3, RFC 4555).
-	Move(spiIn uint32, local, remote netip.AddrPort, encap bool) error
+	// Move changes the path of the Child SA with that inbound SPI (rule G3,
+	// RFC 4555).
+	Move(spiIn uint32, to Path) error
 
 	// Remove ends the Child SA with that inbound SPI.
 	Remove(spiIn uint32) error

@@ -6,7 +6,6 @@ package keysonly
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"sync"
 
@@ -53,14 +52,14 @@ func (p *Plane) Remove(spiIn uint32) error {
 }
 
 // Move is dataplane.Plane's.
-func (p *Plane) Move(spiIn uint32, local, remote netip.AddrPort, encap bool) error {
+func (p *Plane) Move(spiIn uint32, to dataplane.Path) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c, err := p.child(spiIn)
 	if err != nil {
 		return err
 	}
-	c.Local, c.Remote, c.Encap = local, remote, encap
+	c.Local, c.Remote, c.Encap, c.Behind = to.Local, to.Remote, to.Encap, to.Behind
 	p.children[spiIn] = c
 	return nil
 }

@@ -96,7 +96,7 @@ func unknown(t *testing.T, p dataplane.Plane) {
 	if err := p.Remove(0x1234); !errors.Is(err, dataplane.ErrUnknown) {
 		t.Errorf("Remove of an unknown SPI: %v", err)
 	}
-	if err := p.Move(0x1234, somewhere, somewhere, true); !errors.Is(err, dataplane.ErrUnknown) {
+	if err := p.Move(0x1234, elsewhere); !errors.Is(err, dataplane.ErrUnknown) {
 		t.Errorf("Move of an unknown SPI: %v", err)
 	}
 	if _, err := p.Traffic(0x1234); !errors.Is(err, dataplane.ErrUnknown) {
@@ -104,14 +104,17 @@ func unknown(t *testing.T, p dataplane.Plane) {
 	}
 }
 
-var somewhere = netip.MustParseAddrPort("203.0.113.9:61234")
+// elsewhere is another path than that of Child.
+var elsewhere = dataplane.Path{
+	Local: netip.MustParseAddrPort("192.0.2.1:4500"), Remote: netip.MustParseAddrPort("203.0.113.9:61234"), Encap: true, Behind: true,
+}
 
 // move: a Child SA that moved is the same one, and has carried nothing yet.
 func move(t *testing.T, p dataplane.Plane) {
 	if err := p.Install(Child(0x1000)); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Move(0x1000, Child(0x1000).Local, somewhere, true); err != nil {
+	if err := p.Move(0x1000, elsewhere); err != nil {
 		t.Errorf("Move: %v", err)
 	}
 	if n, err := p.Traffic(0x1000); err != nil || n != (dataplane.Traffic{}) {
@@ -160,7 +163,7 @@ func closing(t *testing.T, p dataplane.Plane) {
 	if err := p.Remove(0x1000); !errors.Is(err, dataplane.ErrClosed) {
 		t.Errorf("Remove after Close: %v", err)
 	}
-	if err := p.Move(0x1000, somewhere, somewhere, true); !errors.Is(err, dataplane.ErrClosed) {
+	if err := p.Move(0x1000, elsewhere); !errors.Is(err, dataplane.ErrClosed) {
 		t.Errorf("Move after Close: %v", err)
 	}
 	if _, err := p.Traffic(0x1000); !errors.Is(err, dataplane.ErrClosed) {

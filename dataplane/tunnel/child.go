@@ -22,13 +22,14 @@ type child struct {
 	local, remote []wire.Selector // never changed
 	order         uint64          // of installation
 	soft, hard    dataplane.Volume
-	esn           bool // sequence numbers have 64 bits
-	behind        bool // a NAT: keepalives
+	esn           bool        // sequence numbers have 64 bits
+	waits         atomic.Bool // older ones send until this one was used
 	path          atomic.Pointer[path]
 	dropped       atomic.Uint64
 	worn, spent   atomic.Bool  // it was told
 	awake         atomic.Bool  // it has ciphers, see watch.go
 	used          atomic.Int64 // when it last carried packets, on the plane's clock
+	heard         atomic.Int64 // when a packet came in that its peer has made
 
 	out outbound
 	in  inbound
@@ -36,8 +37,9 @@ type child struct {
 
 // outbound is the SA that packets leave by.
 type outbound struct {
-	mu      sync.Mutex // of sa
-	sa      *esp.Out   // nil once removed
+	mu      sync.Mutex    // of sa
+	sa      *esp.Out      // nil once removed
+	asked   time.Duration // when Unanswered was told last, the sender's
 	carried meter
 }
 
@@ -76,9 +78,10 @@ func newChild(c *dataplane.Child, window int) (*child, error) {
 	all = append(append(all, c.LocalTS...), c.RemoteTS...)
 	n := len(c.LocalTS)
 	k := &child{
-		spiIn: c.SPIIn, soft: c.Soft, hard: c.Hard, esn: c.Suite.ESN, behind: c.Behind,
+		spiIn: c.SPIIn, soft: c.Soft, hard: c.Hard, esn: c.Suite.ESN,
 		local: all[:n:n], remote: all[n:],
 	}
+	k.waits.Store(c.Waits)
 	a, err := algorithm(&c.Suite)
 	if err != nil {
 		return nil, err
@@ -118,13 +121,14 @@ func (c *child) carriedBoth() dataplane.Volume {
 }
 
 // setPath makes c send to new outer addresses.
-func (c *child) setPath(local, remote netip.AddrPort, encap bool, mtu int, pulse *pulse) {
-	if !encap {
+func (c *child) setPath(to dataplane.Path, mtu int, pulse *pulse) {
+	local, remote := to.Local, to.Remote
+	if !to.Encap {
 		local, remote = netip.AddrPortFrom(local.Addr(), 0), netip.AddrPortFrom(remote.Addr(), 0)
 	}
 	c.path.Store(&path{
 		local: local, remote: remote, pulse: pulse,
-		mtu: innerMTU(mtu, remote.Addr().Is6(), encap, c.out.sa.Algorithm().Size),
+		mtu: innerMTU(mtu, remote.Addr().Is6(), to.Encap, c.out.sa.Algorithm().Size),
 	})
 }
 

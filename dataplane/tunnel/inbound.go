@@ -33,6 +33,7 @@ type receiver struct {
 	sum   dataplane.Volume // of its packets since it was entered
 	base  dataplane.Volume // what it had carried before
 	tried bool             // it has ciphers now
+	first bool             // its peer uses it, and it waited for that
 	last  flow             // that its selectors took last
 }
 
@@ -134,6 +135,10 @@ func (r *receiver) leave() {
 	r.child = nil
 	c.in.carried.add(r.sum)
 	c.in.mu.Unlock()
+	if r.first {
+		r.first = false
+		r.p.prefer(c)
+	}
 	r.p.in.add(r.sum)
 	if r.tried {
 		r.p.touch(c, r.now)
@@ -203,6 +208,8 @@ func refused(err error) reason {
 // proven reports that the peer lives, and where: the packet is authentic and new.
 func (r *receiver) proven(run *udp.Run, seq uint64) {
 	c := r.child
+	c.heard.Store(int64(r.now))
+	r.first = r.first || c.waits.Load()
 	if r.now-c.in.proven >= dataplane.UsedAgain && r.tell(dataplane.Used, run) {
 		c.in.proven = r.now
 	}

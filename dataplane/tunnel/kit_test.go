@@ -291,7 +291,7 @@ func (e *end) seen() (all []dataplane.Report) {
 // kinds is what was reported since it was asked last, in words.
 func (e *end) kinds() string {
 	names := map[dataplane.ReportKind]string{
-		dataplane.Used: "used", dataplane.Moved: "moved", dataplane.Unknown: "unknown",
+		dataplane.Used: "used", dataplane.Moved: "moved", dataplane.Unknown: "unknown", dataplane.Unanswered: "unanswered",
 		dataplane.Worn: "worn", dataplane.Spent: "spent", dataplane.Broken: "broken",
 	}
 	var all []string

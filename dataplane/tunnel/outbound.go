@@ -167,6 +167,7 @@ func (p *Plane) carry(c *child, heads []heading, bufs [][]byte, now time.Duratio
 		return
 	}
 	p.touch(c, now)
+	p.unanswered(c, now)
 	way.pulse.beat(now)
 	port := p.port(way)
 	sent := 0
@@ -175,6 +176,14 @@ func (p *Plane) carry(c *child, heads []heading, bufs [][]byte, now time.Duratio
 	}
 	for range len(s.sealed) - sent {
 		p.drop(c, unsent)
+	}
+}
+
+// unanswered tells that packets leave and none has come in for a while.
+func (p *Plane) unanswered(c *child, now time.Duration) {
+	if now-time.Duration(c.heard.Load()) >= dataplane.UsedAgain && now-c.out.asked >= dataplane.UsedAgain &&
+		p.report(dataplane.Report{Kind: dataplane.Unanswered, SPI: c.spiIn}) {
+		c.out.asked = now
 	}
 }
 

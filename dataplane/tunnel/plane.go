@@ -18,7 +18,6 @@ package tunnel
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -187,14 +186,16 @@ func (p *Plane) install(k *child, c *dataplane.Child) error {
 	}
 	p.installs++
 	k.order = p.installs
-	k.setPath(c.Local, c.Remote, c.Encap, p.mtu, p.pulses.join(c.Behind && c.Encap, c.Local, c.Remote, p.now()))
+	k.heard.Store(int64(p.now()))
+	to := dataplane.Path{Local: c.Local, Remote: c.Remote, Encap: c.Encap, Behind: c.Behind}
+	k.setPath(to, p.mtu, p.pulses.join(to, p.now()))
 	p.children[k.spiIn] = k
 	p.policy.add(k)
 	return nil
 }
 
 // Move is dataplane.Plane's.
-func (p *Plane) Move(spiIn uint32, local, remote netip.AddrPort, encap bool) error {
+func (p *Plane) Move(spiIn uint32, to dataplane.Path) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c, err := p.child(spiIn)
@@ -202,9 +203,23 @@ func (p *Plane) Move(spiIn uint32, local, remote netip.AddrPort, encap bool) err
 		return err
 	}
 	was := c.path.Load()
-	c.setPath(local, remote, encap, p.mtu, p.pulses.join(c.behind && encap, local, remote, p.now()))
+	c.setPath(to, p.mtu, p.pulses.join(to, p.now()))
 	p.pulses.leave(was.pulse)
 	return nil
+}
+
+// prefer lets a Child SA that waited send: its peer uses it.
+func (p *Plane) prefer(c *child) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.children[c.spiIn] != c || !c.waits.Load() {
+		return
+	}
+	p.policy.remove(c)
+	c.waits.Store(false)
+	p.installs++
+	c.order = p.installs
+	p.policy.add(c)
 }
 
 // Remove is dataplane.Plane's. No packet leaves by the Child SA when it has

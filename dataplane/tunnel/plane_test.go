@@ -202,14 +202,14 @@ func TestMoveAndRemove(t *testing.T) {
 		client, gateway := pair(t, Config{})
 		packet := udp4(a4, b4, 1, 2, 3)
 		to := netip.MustParseAddrPort("203.0.113.5:777")
-		if err := client.Move(spi, client.udp.local, to, true); err != nil {
+		if err := client.Move(spi, dataplane.Path{Local: client.udp.local, Remote: to, Encap: true}); err != nil {
 			t.Fatal(err)
 		}
 		client.inside(packet)
 		if s := client.sent(); len(s) != 1 || s[0].remote != to {
 			t.Errorf("after Move: %+v", s)
 		}
-		if err := client.Move(spi, client.bare.local, to, false); err != nil {
+		if err := client.Move(spi, dataplane.Path{Local: client.bare.local, Remote: to, Encap: false}); err != nil {
 			t.Fatal(err)
 		}
 		client.inside(packet)
@@ -217,7 +217,7 @@ func TestMoveAndRemove(t *testing.T) {
 			t.Error("after Move without UDP: not sent by the bare port")
 		}
 		sealed := client.packet()
-		if err := client.Move(spi, client.udp.local, netip.MustParseAddrPort("[2001:db8::1]:4500"), true); err != nil {
+		if err := client.Move(spi, dataplane.Path{Local: client.udp.local, Remote: netip.MustParseAddrPort("[2001:db8::1]:4500"), Encap: true}); err != nil {
 			t.Fatal(err)
 		}
 		client.inside(packet)
@@ -258,7 +258,7 @@ func TestPortOfTheLocalAddress(t *testing.T) {
 		client, _ := pair(t, Config{})
 		second := newPort("192.0.2.2:4500")
 		client.Attach(second)
-		if err := client.Move(spi, second.local, netip.MustParseAddrPort(gatewayUDP), true); err != nil {
+		if err := client.Move(spi, dataplane.Path{Local: second.local, Remote: netip.MustParseAddrPort(gatewayUDP), Encap: true}); err != nil {
 			t.Fatal(err)
 		}
 		client.inside(udp4(a4, b4, 1, 2, 3))

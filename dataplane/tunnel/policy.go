@@ -18,7 +18,7 @@ const mostPrefixes = 4096
 
 // policy finds the Child SA that a packet leaves by. The longest prefix of the
 // destination wins, then a selector that names a protocol, then the narrower
-// range of ports, then what was installed last.
+// range of ports, then what does not wait, then what was installed last.
 type policy struct {
 	to bart.Table[[]route] // by destination, the first one that fits wins
 }
@@ -37,8 +37,18 @@ func rank(a, b route) int {
 	return cmp.Or(
 		cmp.Compare(named(b.remote), named(a.remote)),
 		cmp.Compare(width(a.remote), width(b.remote)),
+		yields(a.child)-yields(b.child),
 		cmp.Compare(b.child.order, a.child.order),
 	)
+}
+
+// yields is 1 for a Child SA that lets older ones send. It changes only while c
+// is not in the table.
+func yields(c *child) int {
+	if c.waits.Load() {
+		return 1
+	}
+	return 0
 }
 
 // add takes the remote selectors of c into the table.

@@ -81,7 +81,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	})
 	busy(func(i int) {
 		c := child(i % children)
-		_ = p.Move(c.SPIIn, c.Local, netip.AddrPortFrom(c.Remote.Addr(), uint16(i)|1), i%5 != 0)
+		_ = p.Move(c.SPIIn, dataplane.Path{Local: c.Local, Remote: netip.AddrPortFrom(c.Remote.Addr(), uint16(i)|1), Encap: i%5 != 0})
 		_, _ = p.Traffic(c.SPIIn)
 		_, _ = p.Totals()
 		for _, c := range p.awake.idle(p.now() + time.Hour) {

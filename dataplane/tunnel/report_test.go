@@ -42,6 +42,74 @@ func TestUsed(t *testing.T) {
 	})
 }
 
+// Packets that leave while none comes in are told, not more often than
+// dataplane.UsedAgain: liveness on demand lives on it.
+func TestUnanswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, gateway := pair(t, Config{})
+		p := newPeer(t)
+		out := func() string {
+			gateway.inside(udp4(b4, a4, 2, 1, 3))
+			return gateway.kinds()
+		}
+		if got := out(); got != "" {
+			t.Errorf("just installed: %q", got)
+		}
+		time.Sleep(dataplane.UsedAgain)
+		if got := out() + " " + out(); got != "unanswered " {
+			t.Errorf("nothing came in: %q", got)
+		}
+		time.Sleep(dataplane.UsedAgain)
+		gateway.from(clientUDP, p.seal(udp4(a4, b4, 1, 2, 3), 4))
+		gateway.kinds()
+		if got := out(); got != "" {
+			t.Errorf("the peer was just heard: %q", got)
+		}
+		time.Sleep(time.Minute)
+		if got := gateway.kinds(); got != "" {
+			t.Errorf("nothing leaves: %q", got)
+		}
+	})
+}
+
+// RFC 7296 2.8: who answered a rekey sends by the old Child SA until its peer
+// has used the new one, or has deleted the old.
+func TestWaits(t *testing.T) {
+	for _, how := range []string{"used", "removed"} {
+		synctest.Test(t, func(t *testing.T) {
+			_, gateway := pair(t, Config{})
+			next := mirror(planetest.Child(spi + 1))
+			next.Waits = true
+			gateway.install(next)
+			by := func() uint32 {
+				gateway.inside(udp4(b4, a4, 2, 1, 3))
+				spi, _, _ := esp.ParseSPI(gateway.packet())
+				return spi
+			}
+			if got := by(); got != spi {
+				t.Errorf("%s: it sends by %08x at once", how, got)
+			}
+			if how == "used" {
+				out, err := esp.NewOut(next.SPIIn, esp.AESGCM16, next.EncrIn, nil, false)
+				if err != nil {
+					t.Fatal(err)
+				}
+				buf := append(make([]byte, 64), udp4(a4, b4, 1, 2, 3)...)
+				packet, err := out.Seal(append(buf, make([]byte, 64)...), 64, len(buf)-64, 4)
+				if err != nil {
+					t.Fatal(err)
+				}
+				gateway.from(clientUDP, packet)
+			} else if err := gateway.Remove(spi ^ 0xffff); err != nil {
+				t.Fatal(err)
+			}
+			if got := by(); got != spi+1 {
+				t.Errorf("%s: it still sends by %08x", how, got)
+			}
+		})
+	}
+}
+
 // Rule G3: only a new authenticated packet from elsewhere moves the peer, at
 // most once a second, and only the machine changes where we send.
 func TestMoved(t *testing.T) {
@@ -83,7 +151,7 @@ func TestMoved(t *testing.T) {
 		}
 
 		time.Sleep(time.Second)
-		if err := gateway.Move(spi^0xffff, gateway.udp.local, netip.MustParseAddrPort(elsewhere), true); err != nil {
+		if err := gateway.Move(spi^0xffff, dataplane.Path{Local: gateway.udp.local, Remote: netip.MustParseAddrPort(elsewhere), Encap: true}); err != nil {
 			t.Fatal(err)
 		}
 		gateway.from(elsewhere, packet())

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"blackswan/dataplane"
 )
 
 const (
@@ -63,8 +65,8 @@ type pulses struct {
 }
 
 // join is the pulse of a path, or nil if it needs none.
-func (s *pulses) join(needed bool, local, remote netip.AddrPort, now time.Duration) *pulse {
-	if !needed {
+func (s *pulses) join(way dataplane.Path, now time.Duration) *pulse {
+	if !way.Behind || !way.Encap {
 		return nil
 	}
 	s.mu.Lock()
@@ -72,10 +74,10 @@ func (s *pulses) join(needed bool, local, remote netip.AddrPort, now time.Durati
 	if s.all == nil {
 		s.all = map[[2]netip.AddrPort]*pulse{}
 	}
-	key := [2]netip.AddrPort{local, remote}
+	key := [2]netip.AddrPort{way.Local, way.Remote}
 	b := s.all[key]
 	if b == nil {
-		b = &pulse{local: local, remote: remote}
+		b = &pulse{local: way.Local, remote: way.Remote}
 		b.beat(now)
 		s.all[key] = b
 	}

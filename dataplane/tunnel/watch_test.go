@@ -69,7 +69,7 @@ func TestKeepalives(t *testing.T) {
 		expect("a minute with packets to one", map[string]int{gatewayUDP: 3})
 
 		moved := netip.MustParseAddrPort("203.0.113.77:4500")
-		if err := client.Move(spi, client.udp.local, moved, true); err != nil {
+		if err := client.Move(spi, dataplane.Path{Local: client.udp.local, Remote: moved, Encap: true, Behind: true}); err != nil {
 			t.Fatal(err)
 		}
 		if err := client.Remove(spi + 9); err != nil {
@@ -91,20 +91,23 @@ func TestKeepalives(t *testing.T) {
 	})
 }
 
-// A Child SA that moved from UDP and back is still behind its NAT.
+// Keepalives begin and end with the NAT, and there are none to bare ESP.
 func TestKeepalivesComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := planetest.Child(spi)
 		c.Behind = true
 		client := newEnd(t, Config{}, clientAt)
 		client.install(c)
-		for _, encap := range []bool{false, true} {
-			if err := client.Move(spi, c.Local, c.Remote, encap); err != nil {
+		for _, to := range []dataplane.Path{
+			{Local: c.Local, Remote: c.Remote, Behind: true}, {Local: c.Local, Remote: c.Remote, Encap: true},
+			{Local: c.Local, Remote: c.Remote, Encap: true, Behind: true},
+		} {
+			if err := client.Move(spi, to); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(30 * time.Second)
-			if got := len(client.sent()); (got == 1) != encap {
-				t.Errorf("encapsulated %v: %d keepalives", encap, got)
+			if got := len(client.sent()); (got == 1) != (to.Encap && to.Behind) {
+				t.Errorf("%+v: %d keepalives", to, got)
 			}
 		}
 	})
