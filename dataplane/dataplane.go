@@ -78,6 +78,11 @@ type Plane interface {
 	// RFC 4555).
 	Move(spiIn uint32, to Path) error
 
+	// Prefer ends the waiting of the Child SA with that inbound SPI: packets
+	// that fit several leave by it from now. One that does not wait stays as it
+	// is.
+	Prefer(spiIn uint32) error
+
 	// Remove ends the Child SA with that inbound SPI.
 	Remove(spiIn uint32) error
 

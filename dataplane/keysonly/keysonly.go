@@ -64,6 +64,19 @@ func (p *Plane) Move(spiIn uint32, to dataplane.Path) error {
 	return nil
 }
 
+// Prefer is dataplane.Plane's.
+func (p *Plane) Prefer(spiIn uint32) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c, err := p.child(spiIn)
+	if err != nil {
+		return err
+	}
+	c.Waits = false
+	p.children[spiIn] = c
+	return nil
+}
+
 // Traffic is always nothing.
 func (p *Plane) Traffic(spiIn uint32) (dataplane.Traffic, error) {
 	p.mu.Lock()

@@ -99,6 +99,9 @@ func unknown(t *testing.T, p dataplane.Plane) {
 	if err := p.Move(0x1234, elsewhere); !errors.Is(err, dataplane.ErrUnknown) {
 		t.Errorf("Move of an unknown SPI: %v", err)
 	}
+	if err := p.Prefer(0x1234); !errors.Is(err, dataplane.ErrUnknown) {
+		t.Errorf("Prefer of an unknown SPI: %v", err)
+	}
 	if _, err := p.Traffic(0x1234); !errors.Is(err, dataplane.ErrUnknown) {
 		t.Errorf("Traffic of an unknown SPI: %v", err)
 	}
@@ -116,6 +119,9 @@ func move(t *testing.T, p dataplane.Plane) {
 	}
 	if err := p.Move(0x1000, elsewhere); err != nil {
 		t.Errorf("Move: %v", err)
+	}
+	if err := p.Prefer(0x1000); err != nil {
+		t.Errorf("Prefer of one that does not wait: %v", err)
 	}
 	if n, err := p.Traffic(0x1000); err != nil || n != (dataplane.Traffic{}) {
 		t.Errorf("Traffic of a new Child SA: %+v, %v", n, err)
@@ -165,6 +171,9 @@ func closing(t *testing.T, p dataplane.Plane) {
 	}
 	if err := p.Move(0x1000, elsewhere); !errors.Is(err, dataplane.ErrClosed) {
 		t.Errorf("Move after Close: %v", err)
+	}
+	if err := p.Prefer(0x1000); !errors.Is(err, dataplane.ErrClosed) {
+		t.Errorf("Prefer after Close: %v", err)
 	}
 	if _, err := p.Traffic(0x1000); !errors.Is(err, dataplane.ErrClosed) {
 		t.Errorf("Traffic after Close: %v", err)

@@ -137,7 +137,7 @@ func (r *receiver) leave() {
 	c.in.mu.Unlock()
 	if r.first {
 		r.first = false
-		r.p.prefer(c)
+		_ = r.p.Prefer(c.spiIn) // it may have been removed since
 	}
 	r.p.in.add(r.sum)
 	if r.tried {

@@ -208,11 +208,20 @@ func (p *Plane) Move(spiIn uint32, to dataplane.Path) error {
 	return nil
 }
 
-// prefer lets a Child SA that waited send: its peer uses it.
-func (p *Plane) prefer(c *child) {
+// Prefer is dataplane.Plane's.
+func (p *Plane) Prefer(spiIn uint32) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.children[c.spiIn] != c || !c.waits.Load() {
+	c, err := p.child(spiIn)
+	if err == nil {
+		p.prefer(c)
+	}
+	return err
+}
+
+// prefer lets c send, if it waited. p.mu is held.
+func (p *Plane) prefer(c *child) {
+	if !c.waits.Load() {
 		return
 	}
 	p.policy.remove(c)

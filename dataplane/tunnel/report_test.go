@@ -75,7 +75,7 @@ func TestUnanswered(t *testing.T) {
 // RFC 7296 2.8: who answered a rekey sends by the old Child SA until its peer
 // has used the new one, or has deleted the old.
 func TestWaits(t *testing.T) {
-	for _, how := range []string{"used", "removed"} {
+	for _, how := range []string{"used", "preferred", "removed"} {
 		synctest.Test(t, func(t *testing.T) {
 			_, gateway := pair(t, Config{})
 			next := mirror(planetest.Child(spi + 1))
@@ -89,7 +89,8 @@ func TestWaits(t *testing.T) {
 			if got := by(); got != spi {
 				t.Errorf("%s: it sends by %08x at once", how, got)
 			}
-			if how == "used" {
+			switch how {
+			case "used":
 				out, err := esp.NewOut(next.SPIIn, esp.AESGCM16, next.EncrIn, nil, false)
 				if err != nil {
 					t.Fatal(err)
@@ -100,8 +101,14 @@ func TestWaits(t *testing.T) {
 					t.Fatal(err)
 				}
 				gateway.from(clientUDP, packet)
-			} else if err := gateway.Remove(spi ^ 0xffff); err != nil {
-				t.Fatal(err)
+			case "preferred":
+				if err := gateway.Prefer(next.SPIIn); err != nil {
+					t.Fatal(err)
+				}
+			case "removed":
+				if err := gateway.Remove(spi ^ 0xffff); err != nil {
+					t.Fatal(err)
+				}
 			}
 			if got := by(); got != spi+1 {
 				t.Errorf("%s: it still sends by %08x", how, got)
