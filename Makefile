@@ -30,7 +30,7 @@ mutate: ## break the line of every MUST in turn: its test must fail
 
 bench: ## benchmarks, COUNT runs each, summed up
 	@mkdir -p bin
-	go test -run '^$$' -bench . -benchmem -count $(COUNT) ./ike ./ticket ./qcd ./spi ./wire ./internal/suite | tee bin/bench.txt
+	go test -run '^$$' -bench . -benchmem -count $(COUNT) ./ike ./ticket ./qcd ./spi ./esp ./wire ./internal/suite | tee bin/bench.txt
 	go tool -modfile=tools/go.mod benchstat bin/bench.txt
 
 bench-esp: ## as root on Debian: our tunnel against wireguard-go's, PAIRS times
