@@ -139,10 +139,17 @@ type Status struct {
 	SAs     []SA
 }
 
-// Traffic is what Child SAs carried, in inner packets.
+// Traffic is what Child SAs carried, in inner packets and their octets.
 type Traffic struct {
-	In  uint64 `json:"in_packets"`
-	Out uint64 `json:"out_packets"`
+	In        uint64 `json:"in_packets"`
+	InOctets  uint64 `json:"in_octets"`
+	Out       uint64 `json:"out_packets"`
+	OutOctets uint64 `json:"out_octets"`
+}
+
+// Mirror is the same traffic as the other end has to count it.
+func (t Traffic) Mirror() Traffic {
+	return Traffic{In: t.Out, InOctets: t.OutOctets, Out: t.In, OutOctets: t.InOctets}
 }
 
 // SA is an IKE SA in our own view.

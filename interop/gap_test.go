@@ -54,6 +54,7 @@ func TestTrafficOutlivesOurCrash(t *testing.T) {
 	if err != nil || status.Totals.Full != 1 || status.Totals.Resumed != crashes {
 		t.Errorf("our client after %d crashes: %+v, %v", crashes, status.Totals, err)
 	}
+	o.client.Interrupt() // while there is a gateway to hear it
 }
 
 // BenchmarkGap prints how long the ping takes to go on when the gateway

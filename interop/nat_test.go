@@ -57,6 +57,9 @@ func TestRollCallThroughANAT(t *testing.T) {
 	}
 	clients[0].node.Ping(t, ourClientInner[0], ourGatewayInner[0])
 	clients[1].node.Ping(t, another.Replace(ourClientInner[0]), ourGatewayInner[0])
+	for _, client := range clients {
+		client.Interrupt() // while there is a gateway to hear it
+	}
 }
 
 // remotes waits until our gateway has so many established SAs, and returns

@@ -53,6 +53,7 @@ func TestProxyWithoutRoot(t *testing.T) {
 	if err != nil || status.Totals.Full != 1 || status.Totals.Resumed != 1 {
 		t.Errorf("our client: %+v, %v", status.Totals, err)
 	}
+	client.Interrupt() // while there is a gateway to hear it
 }
 
 // HTTP serves at an address of the node until t ends.

@@ -55,10 +55,9 @@ secrets {
 				west.Ping(t, way[0], way[1])
 				west.Trickle(t, way[0], way[1])
 			}
-			until(t, "both to count the same packets", func() bool {
-				westIn, westOut := w.AwaitUp(t, "self").Children[0].Packets(t)
-				eastIn, eastOut := e.AwaitUp(t, "self").Children[0].Packets(t)
-				return westOut > 1000 && westOut == eastIn && eastOut == westIn
+			until(t, "both to count the same", func() bool {
+				there := e.AwaitUp(t, "self").Children[0].Traffic(t)
+				return there.In > 1000 && there.Mirror() == w.AwaitUp(t, "self").Children[0].Traffic(t)
 			})
 		})
 	}

@@ -121,16 +121,19 @@ type SwanChild struct {
 	Values map[string]string
 }
 
-// Packets is how many packets the Child SA has carried in and out.
-func (c SwanChild) Packets(t testing.TB) (in, out uint64) {
+// Traffic is what strongSwan says that the Child SA has carried.
+func (c SwanChild) Traffic(t testing.TB) (carried Traffic) {
 	t.Helper()
-	for key, count := range map[string]*uint64{"packets-in": &in, "packets-out": &out} {
+	for key, count := range map[string]*uint64{
+		"packets-in": &carried.In, "bytes-in": &carried.InOctets,
+		"packets-out": &carried.Out, "bytes-out": &carried.OutOctets,
+	} {
 		var err error
 		if *count, err = strconv.ParseUint(c.Values[key], 10, 64); err != nil {
 			t.Fatalf("strongSwan's %s: %v", key, err)
 		}
 	}
-	return in, out
+	return carried
 }
 
 // SAs is swanctl --list-sas.
