@@ -51,7 +51,7 @@ func NewClient(cfg Config, connection string) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{node: n, peer: (*n.peers.Load())[0]}
-	n.here = c.here
+	n.here, n.failed = c.here, c.lookAgain
 	if n.dir != nil {
 		if err := c.openJar(); err != nil {
 			return nil, errors.Join(err, c.Close())
@@ -155,6 +155,33 @@ func (c *Client) find(ctx context.Context) (netip.AddrPort, error) {
 		}
 		wait = min(2*wait, time.Minute)
 	}
+}
+
+// lookAgain asks for the name of a gateway that does not answer: it may have
+// another address by now.
+func (c *Client) lookAgain(conn *ike.Connection) {
+	if _, err := netip.ParseAddr(c.peer.host); err == nil {
+		return
+	}
+	c.errands.run("gateway", func() {
+		ctx, cancel := context.WithTimeout(context.Background(), nameTime)
+		defer cancel()
+		addrs, err := net.DefaultResolver.LookupNetIP(ctx, c.family(), c.peer.host)
+		if err != nil || len(addrs) == 0 {
+			return // the machine tries on where it was
+		}
+		now := c.gateway.Load().Addr()
+		for _, a := range addrs {
+			if a.Unmap() == now {
+				return
+			}
+		}
+		found := netip.AddrPortFrom(addrs[0].Unmap(), c.peer.port)
+		c.gateway.Store(&found)
+		c.log.Info("the gateway's name leads to another address", "gateway", c.peer.host, "was", now, "is", found.Addr())
+		s := c.shards[0]
+		s.order(func(at time.Time) { s.command(at, ike.Command{Kind: ike.CommandHome, Conn: conn, Remote: found}) })
+	})
 }
 
 // resolve asks where another gateway of a client is (RFC 5685).

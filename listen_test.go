@@ -159,6 +159,27 @@ func TestGatewayByName(t *testing.T) {
 	gr.stop(t, nil)
 }
 
+// TestNameLeadsElsewhere: when an attempt has failed the name is asked for
+// again, and where it leads now counts.
+func TestNameLeadsElsewhere(t *testing.T) {
+	l := newLoopback(t, 1)
+	g, gr := l.gateway()
+	cfg := l.at("ann", netip.MustParseAddr("127.0.3.2"), g)
+	cfg.Connections[0].Gateway = fmt.Sprintf("localhost:%d", g.Addrs()[0].Port())
+	c, cr := l.connect("ann", cfg)
+	l.await("gateway", Established, 1)
+	is := *c.gateway.Load()
+	was := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.99"), is.Port())
+	c.gateway.Store(&was)
+	c.failed(c.peer.Connection)
+	c.errands.wait()
+	if got := *c.gateway.Load(); got != is {
+		t.Errorf("the gateway is at %v, want %v", got, is)
+	}
+	cr.stop(t, nil)
+	gr.stop(t, nil)
+}
+
 // TestUnknownName: a name that nobody knows is asked for again, until we end.
 func TestUnknownName(t *testing.T) {
 	l := newLoopback(t, 1)

@@ -33,6 +33,9 @@ func (s *shard) event(now time.Time, o ike.Output) {
 		s.node.shardDrained()
 		return
 	}
+	if x.Kind == ike.EventFailed && s.node.failed != nil {
+		s.node.failed(x.Connection)
+	}
 	if kind := kindOf(x); kind != "" {
 		s.tell(kind, x.By.String(), now, func() Event { return publicEvent(now, kind, x) })
 	}

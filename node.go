@@ -49,7 +49,8 @@ type node struct {
 	lost      chan error   // Run ends: the plane lost its device or its sockets, or nil
 	drained   atomic.Int32 // shards that have sent everybody away
 
-	here func() (netip.AddrPort, bool) // our address towards the gateway now, if it is known
+	here   func() (netip.AddrPort, bool) // our address towards the gateway now, if it is known
+	failed func(*ike.Connection)         // client: an attempt has failed
 
 	roams    bool           // we send from whichever address the system chooses
 	anywhere netip.AddrPort // that address

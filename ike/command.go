@@ -30,6 +30,7 @@ const (
 	CommandForget                                // drop every SA without a word
 	CommandGateway                               // initiator: Remote is the IKE port of the gateway Name, which AskGateway asked for Conn; invalid: nobody knows it
 	CommandDrain                                 // gateway: send everybody to the gateway Name, an address or a name; "": no more (RFC 5685)
+	CommandHome                                  // initiator: Remote is the IKE port of the configured gateway of Conn from now
 	CommandMoved                                 // initiator: Local is the address that we reach the gateway of Conn from now; nil: of all
 )
 
@@ -115,6 +116,12 @@ func (e *Endpoint) Command(now time.Time, c Command) {
 		for _, t := range e.tunnels {
 			if t.conn == c.Conn {
 				e.resolved(t, c.Name, c.Remote)
+			}
+		}
+	case CommandHome:
+		for _, t := range e.tunnels {
+			if t.conn == c.Conn {
+				e.rehome(t, c.Remote)
 			}
 		}
 	case CommandDrain:

@@ -156,6 +156,25 @@ func (e *Endpoint) resolved(t *tunnel, name string, to netip.AddrPort) {
 	e.goTo(t, to)
 }
 
+// rehome takes another address of the configured gateway: its name leads there
+// now. A live SA stays where it is; who waits does so no longer.
+func (e *Endpoint) rehome(t *tunnel, to netip.AddrPort) {
+	was := t.home
+	t.home = to
+	if t.ike[1] != was || to == was {
+		return
+	}
+	t.ike[1], t.mapped = to, false
+	switch sa := e.sa(t.sa); {
+	case sa == nil && t.at != 0:
+		e.later(t, e.now)
+	case sa != nil && sa.half != nil:
+		e.discard(sa)
+		t.sa = 0
+		e.attempt(t)
+	}
+}
+
 // nextGateway goes to the next gateway of the connection's own list, the
 // configured one first: nobody stays where a redirect led and nobody answers.
 func (t *tunnel) nextGateway() {

@@ -373,3 +373,25 @@ func TestRedirectDoesNotAmplify(t *testing.T) {
 		t.Error("a small request got a large answer")
 	}
 }
+
+// A gateway whose name leads elsewhere now is looked for there: a dead one is
+// left, and the ticket is shown at the new address.
+func TestGatewayHasAnotherAddress(t *testing.T) {
+	w, gw2 := redirectWorld(t, "rehome", func(_, cl *Config) { cl.Connections[0].Gateways = nil })
+	w.connect()
+	w.run(time.Second)
+	home := func() {
+		w.cl.e.Command(w.now, Command{Kind: CommandHome, Conn: w.cl.conn, Remote: secondAddr})
+		w.drain(w.cl)
+	}
+	home()
+	w.run(time.Minute)
+	w.with(w.gw) // it lives: nobody leaves
+	w.lose = dead(w.gw.addr.Addr())
+	w.run(10 * time.Minute)
+	w.gw.e.Command(w.now, Command{Kind: CommandForget})
+	w.drain(w.gw)
+	if sa := w.with(gw2); !sa.resumed {
+		t.Error("a full handshake at the new address")
+	}
+}
