@@ -3,16 +3,13 @@ package blackswan
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"crypto/rand"
 
-	"blackswan/auth"
 	"blackswan/ike"
+	"blackswan/internal/proof"
 	"blackswan/internal/suite"
-	"blackswan/ticket"
-	"blackswan/wire"
 )
 
 var (
@@ -59,30 +56,15 @@ func answer(q *ike.Question, p *peer, now time.Time) ike.Answer {
 			a.Err = errReloaded
 			break
 		}
-		made, err := p.signer.Sign(auth.SignRequest{Octets: q.Octets, Hashes: q.Hashes, CertReq: q.CertReq})
-		a.Auth, a.Certs, a.Err = wire.Auth{Method: made.Method, Data: made.Data}, made.Certs, err
+		proof.Sign(q, p.signer, &a)
 	case ike.AskVerify:
 		if p == nil || p.verifier == nil {
 			a.Err = errReloaded
 			break
 		}
-		verify(q, p, now, &a)
+		if leaf := proof.Verify(q, p.verifier, now, &a); a.Err == nil && p.host != "" {
+			p.leaf.Store(&leaf)
+		}
 	}
 	return a
-}
-
-func verify(q *ike.Question, p *peer, now time.Time, a *ike.Answer) {
-	r, err := p.verifier.Verify(auth.VerifyRequest{
-		ID: q.PeerID, Certs: q.Certs, Method: q.Auth.Method, Data: q.Auth.Data, Octets: q.Octets,
-		Now: now, Remote: netip.AddrFrom16(q.Remote).Unmap(),
-	})
-	if err != nil {
-		a.Err = err
-		return
-	}
-	a.Cert = &ticket.PeerCert{Issuer: r.CertIssuer, Serial: r.CertSerial, NotAfter: r.NotAfter.Unix(), Anchor: r.Anchor}
-	a.Until = r.NotAfter.Unix()
-	if p.host != "" {
-		p.leaf.Store(&r.Leaf)
-	}
 }

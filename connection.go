@@ -255,7 +255,7 @@ func (s *Side) ready(at string, f *findings) (side ike.Side) {
 			f.add(at+".id", `write "*", "*.example.org" or "*@example.org"`, "%q is not a pattern", s.ID)
 		}
 	default:
-		side.ID = identity(s.ID)
+		side.ID = wire.TextID(s.ID)
 	}
 	switch s.Auth {
 	case "", "psk":
@@ -266,22 +266,6 @@ func (s *Side) ready(at string, f *findings) (side ike.Side) {
 		f.add(at+".auth", `write "psk" or "cert"`, "%q is not a way to prove an identity", s.Auth)
 	}
 	return side
-}
-
-// identity is the ID payload of a text: an IP address, a mail address, or a
-// name (RFC 7296 3.5).
-func identity(text string) wire.ID {
-	if a, err := netip.ParseAddr(text); err == nil {
-		kind := wire.IDIPv6Addr
-		if a.Is4() {
-			kind = wire.IDIPv4Addr
-		}
-		return wire.ID{Type: kind, Data: a.AsSlice()}
-	}
-	if strings.Contains(text, "@") {
-		return wire.ID{Type: wire.IDRFC822Addr, Data: []byte(text)}
-	}
-	return wire.ID{Type: wire.IDFQDN, Data: []byte(text)}
 }
 
 // readyVerifier loads the authorities of the remote side; they also complete

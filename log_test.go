@@ -79,12 +79,12 @@ func TestEveryEventHasItsWord(t *testing.T) {
 
 func TestIdentityText(t *testing.T) {
 	for _, text := range []string{"gw.example.org", "ann@example.org", "192.0.2.1", "2001:db8::1"} {
-		id := identity(text)
+		id := wire.TextID(text)
 		if got := identityText(append([]byte{byte(id.Type)}, id.Data...)); got != text {
 			t.Errorf("%s became %s", text, got)
 		}
 	}
-	if id := identity("192.0.2.1"); id.Type != wire.IDIPv4Addr || len(id.Data) != 4 {
+	if id := wire.TextID("192.0.2.1"); id.Type != wire.IDIPv4Addr || len(id.Data) != 4 {
 		t.Errorf("an IPv4 address became %v", id.Type)
 	}
 	if identityText(nil) != "" {

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"runtime"
@@ -18,8 +17,6 @@ import (
 	"blackswan/internal/keylog"
 	"blackswan/internal/state"
 	"blackswan/internal/udp"
-	"blackswan/qcd"
-	"blackswan/spi"
 	"blackswan/ticket"
 )
 
@@ -134,7 +131,7 @@ func (n *node) open() error {
 // start takes the epoch and the secrets of this start.
 func (n *node) start() (err error) {
 	if n.cfg.StateDir == "" {
-		n.boot, err = throwAway(n.began)
+		n.boot, err = state.ThrowAway(n.began, rand.Reader)
 		n.tokens = n.cfg.QCD != "off"
 		return err
 	}
@@ -181,21 +178,6 @@ func (n *node) advise() {
 	for _, text := range advice(*n.peers.Load(), n.began) {
 		n.note(text)
 	}
-}
-
-// throwAway is the state of a client that has none.
-func throwAway(now time.Time) (*state.Boot, error) {
-	b := &state.Boot{First: true, SPIKeys: make([]spi.Key, 1)}
-	var err error
-	if b.QCD, err = qcd.NewGenerations(rand.Reader); err != nil {
-		return nil, err
-	}
-	if _, err = io.ReadFull(rand.Reader, b.SPIKeys[0].Secret[:]); err != nil {
-		return nil, err
-	}
-	b.SPI.Epoch, err = spi.Epoch(0, now)
-	b.SPI.Base = b.SPI.Epoch
-	return b, err
 }
 
 // run starts the goroutines, unless n was closed before.

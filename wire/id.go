@@ -63,6 +63,22 @@ func ParseID(body []byte) (ID, error) {
 	return id, nil
 }
 
+// TextID is the identity that a text means: an IP address, a mail address, or a
+// name (3.5).
+func TextID(text string) ID {
+	if a, err := netip.ParseAddr(text); err == nil {
+		kind := IDIPv6Addr
+		if a.Is4() {
+			kind = IDIPv4Addr
+		}
+		return ID{Type: kind, Data: a.AsSlice()}
+	}
+	if strings.Contains(text, "@") {
+		return ID{Type: IDRFC822Addr, Data: []byte(text)}
+	}
+	return ID{Type: IDFQDN, Data: []byte(text)}
+}
+
 // sized: 3.5: addresses have the size of addresses; whom nothing names is
 // ID_NULL and nobody else (RFC 7619 2.2).
 func (id ID) sized() bool {

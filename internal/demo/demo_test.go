@@ -14,24 +14,25 @@ import (
 	"go.uber.org/goleak"
 
 	"blackswan"
+	"blackswan/internal/percentile"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// child runs a child of the demo in this process.
-type child struct {
+// inside runs a child of the demo in this process.
+type inside struct {
 	lines *json.Decoder
 	stdin io.Closer
 	stop  context.CancelCauseFunc
 	ended chan error
 }
 
-func begin(t *testing.T, role, file string) *child {
+func begin(t *testing.T, role, file string) *inside {
 	t.Helper()
 	ctx, stop := context.WithCancelCause(context.Background())
 	in, stdin := io.Pipe()
 	out, stdout := io.Pipe()
-	c := &child{lines: json.NewDecoder(out), stdin: stdin, stop: stop, ended: make(chan error, 1)}
+	c := &inside{lines: json.NewDecoder(out), stdin: stdin, stop: stop, ended: make(chan error, 1)}
 	go func() {
 		err := Child(ctx, role, file, in, stdout)
 		stdout.Close()
@@ -41,7 +42,7 @@ func begin(t *testing.T, role, file string) *child {
 }
 
 // end stops the child without a word to its peers.
-func (c *child) end(t *testing.T) {
+func (c *inside) end(t *testing.T) {
 	t.Helper()
 	c.stop(blackswan.ErrKeepTicket)
 	c.stdin.Close()
@@ -59,7 +60,7 @@ func (c *child) end(t *testing.T) {
 }
 
 // await reads news until so many clients told of kind.
-func (c *child) await(t *testing.T, clients int, kind blackswan.EventKind) (last news) {
+func (c *inside) await(t *testing.T, clients int, kind blackswan.EventKind) (last news) {
 	t.Helper()
 	for seen := map[int]bool{}; len(seen) < clients; {
 		var n news
@@ -196,7 +197,7 @@ func TestReport(t *testing.T) {
 	if s.up != 4 || s.back != 3 || r.Clients != 4 || r.Resumed != 2 || r.FellBack != 1 || r.Failed != 1 || r.OK() {
 		t.Errorf("up %d, back %d: %+v", s.up, s.back, r)
 	}
-	if r.Detect != (Spread{2, 3, 3}) || r.Back != (Spread{6, 9, 9}) {
+	if r.Detect != (percentile.Spread{P50: 2, P99: 3, Max: 3}) || r.Back != (percentile.Spread{P50: 6, P99: 9, Max: 9}) {
 		t.Errorf("detected %+v, back %+v", r.Detect, r.Back)
 	}
 	if r.DetectedBy["roll_call"] != 2 || r.DetectedBy["qcd_reply"] != 1 || r.DetectedBy["timeout"] != 0 {

@@ -3,13 +3,13 @@ package demo
 import (
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"blackswan/internal/ladder"
+	"blackswan/internal/percentile"
 	"blackswan/wire"
 )
 
@@ -22,8 +22,8 @@ type Report struct {
 	FellBack int `json:"fell_back"` // back by one
 	Failed   int `json:"failed"`    // not back in time
 
-	Detect Spread `json:"detect_ms"` // to the detection of the crash
-	Back   Spread `json:"back_ms"`   // to the new SA with its Child SA
+	Detect percentile.Spread `json:"detect_ms"` // to the detection of the crash
+	Back   percentile.Spread `json:"back_ms"`   // to the new SA with its Child SA
 
 	GatewayCPUFull   float64 `json:"gateway_cpu_us_full"`
 	GatewayCPUResume float64 `json:"gateway_cpu_us_resume"`
@@ -41,13 +41,6 @@ type Report struct {
 	rungs     []ladder.Rung // of the first client
 	listening time.Time     // again
 	troubles  []string      // of who failed
-}
-
-// Spread of a time over all clients that know it, in milliseconds.
-type Spread struct {
-	P50 float64 `json:"p50"`
-	P99 float64 `json:"p99"`
-	Max float64 `json:"max"`
 }
 
 // OK reports whether every client came back without a full handshake.
@@ -81,22 +74,10 @@ func (s *supervisor) report(listening time.Time) *Report {
 			r.FellBack++
 		}
 	}
-	r.Detect, r.Back = spread(detect), spread(back)
+	r.Detect, r.Back = percentile.Of(detect), percentile.Of(back)
 	r.TripsFull, r.OctetsFull = middle(full)
 	r.TripsResume, r.OctetsResume = middle(resume)
 	return r
-}
-
-func spread(times []time.Duration) Spread {
-	if len(times) == 0 {
-		return Spread{}
-	}
-	slices.Sort(times)
-	at := func(part float64) float64 {
-		i := int(math.Ceil(part*float64(len(times)))) - 1
-		return math.Round(float64(times[max(i, 0)])/float64(time.Microsecond)) / 1000
-	}
-	return Spread{P50: at(0.50), P99: at(0.99), Max: at(1)}
 }
 
 func middle(all []traffic) (trips, octets int) {

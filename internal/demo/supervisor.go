@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"blackswan"
+	"blackswan/internal/child"
 	"blackswan/internal/ladder"
 )
 
@@ -15,7 +16,7 @@ type supervisor struct {
 	Options
 	spec     spec
 	news     chan news // closed when the process with the clients ends
-	clients  *process
+	clients  *child.Process
 	lives    []life // of each client
 	up, back int    // clients
 	rungs    []ladder.Rung
@@ -38,32 +39,32 @@ func (s *supervisor) run(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { gateway.kill() }()
+	defer func() { gateway.Kill() }()
 	if len(first.Addresses) != 2 {
 		return nil, fmt.Errorf("demo: the gateway listens at %v: an IKE port and a NAT traversal port were expected", first.Addresses)
 	}
 	s.spec.Gateway, s.spec.NATPort = first.Addresses[0], first.Addresses[1].Port()
-	idle, err := gateway.usage()
+	idle, err := usageOf(gateway)
 	if err != nil {
 		return nil, err
 	}
 	if err := s.connect(ctx); err != nil {
 		return nil, err
 	}
-	defer s.clients.kill()
-	connected, err := gateway.usage()
+	defer s.clients.Kill()
+	connected, err := usageOf(gateway)
 	if err != nil {
 		return nil, err
 	}
 
-	s.say("all connected; SIGKILL to the gateway, process %d", gateway.cmd.Process.Pid)
-	gateway.kill()
+	s.say("all connected; SIGKILL to the gateway, process %d", gateway.PID())
+	gateway.Kill()
 	gateway, again, err := s.restartGateway(ctx, gateway)
 	if err != nil {
 		return nil, err
 	}
-	s.say("the gateway listens again, process %d", gateway.cmd.Process.Pid)
-	restarted, err := gateway.usage()
+	s.say("the gateway listens again, process %d", gateway.PID())
+	restarted, err := usageOf(gateway)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +72,7 @@ func (s *supervisor) run(ctx context.Context) (*Report, error) {
 	if err := s.await(ctx, &s.back); err != nil && !errors.Is(err, errLate) {
 		return nil, err
 	}
-	done, err := gateway.usage()
+	done, err := usageOf(gateway)
 	if err != nil {
 		return nil, err
 	}
@@ -82,22 +83,22 @@ func (s *supervisor) run(ctx context.Context) (*Report, error) {
 	return report, nil
 }
 
-func (s *supervisor) startGateway(ctx context.Context) (*process, listening, error) {
+func (s *supervisor) startGateway(ctx context.Context) (*child.Process, listening, error) {
 	var first listening
 	file, err := s.spec.write(roleGateway)
 	if err != nil {
 		return nil, first, err
 	}
-	p, err := start(roleGateway, s.Command(ctx, roleGateway, file))
+	p, err := child.Start(roleGateway, s.Command(ctx, roleGateway, file))
 	if err != nil {
-		return nil, first, err
+		return nil, first, fmt.Errorf("demo: %w", err)
 	}
-	return p, first, p.read(&first)
+	return p, first, p.Read(&first)
 }
 
 // restartGateway returns the dead process too, so that there is always one to
 // kill.
-func (s *supervisor) restartGateway(ctx context.Context, dead *process) (*process, listening, error) {
+func (s *supervisor) restartGateway(ctx context.Context, dead *child.Process) (*child.Process, listening, error) {
 	p, again, err := s.startGateway(ctx)
 	if err != nil {
 		return dead, again, err
@@ -112,22 +113,22 @@ func (s *supervisor) connect(ctx context.Context) (err error) {
 		return err
 	}
 	s.say("the gateway listens at %v; %d clients connect", s.spec.Gateway, len(s.lives))
-	if s.clients, err = start(Clients, s.Command(ctx, Clients, file)); err != nil {
-		return err
+	if s.clients, err = child.Start(Clients, s.Command(ctx, Clients, file)); err != nil {
+		return fmt.Errorf("demo: %w", err)
 	}
 	go s.listen()
 	if err := s.await(ctx, &s.up); err != nil {
 		if errors.Is(err, errLate) {
 			err = fmt.Errorf("demo: %d of %d clients connected: %s", s.up, len(s.lives), s.trouble())
 		}
-		s.clients.kill()
+		s.clients.Kill()
 		return err
 	}
 	select {
 	case <-time.After(settle):
 		return nil
 	case <-ctx.Done():
-		s.clients.kill()
+		s.clients.Kill()
 		return context.Cause(ctx)
 	}
 }
@@ -135,13 +136,7 @@ func (s *supervisor) connect(ctx context.Context) (err error) {
 // listen hands on what the clients tell.
 func (s *supervisor) listen() {
 	defer close(s.news)
-	for {
-		var n news
-		if s.clients.out.Decode(&n) != nil {
-			return
-		}
-		s.news <- n
-	}
+	child.Lines(s.clients, func(n news) { s.news <- n })
 }
 
 // await takes news until count is all clients.
@@ -152,7 +147,7 @@ func (s *supervisor) await(ctx context.Context, count *int) error {
 		select {
 		case n, ok := <-s.news:
 			if !ok {
-				return fmt.Errorf("demo: the process with the clients ended%s", s.clients.tail)
+				return fmt.Errorf("demo: the process with the clients ended%s", s.clients.Said())
 			}
 			s.take(n)
 		case <-late.C:
@@ -207,6 +202,11 @@ func (s *supervisor) say(format string, args ...any) {
 	if s.Progress != nil {
 		fmt.Fprintf(s.Progress, format+"\n", args...)
 	}
+}
+
+func usageOf(gateway *child.Process) (u usage, err error) {
+	err = gateway.Ask("usage", &u)
+	return u, err
 }
 
 func perClient(cpu time.Duration, clients int) float64 {

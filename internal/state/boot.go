@@ -70,6 +70,22 @@ func (d *Dir) Boot(ctx context.Context, now time.Time, rand io.Reader) (*Boot, e
 	return &b, nil
 }
 
+// ThrowAway is the Boot of a client that keeps no state: it grants no tickets,
+// and its secrets end with the process.
+func ThrowAway(now time.Time, rand io.Reader) (*Boot, error) {
+	b := &Boot{First: true, SPIKeys: make([]spi.Key, 1)}
+	var err error
+	if b.QCD, err = qcd.NewGenerations(rand); err != nil {
+		return nil, err
+	}
+	if _, err = io.ReadFull(rand, b.SPIKeys[0].Secret[:]); err != nil {
+		return nil, err
+	}
+	b.SPI.Epoch, err = spi.Epoch(0, now)
+	b.SPI.Base = b.SPI.Epoch
+	return b, err
+}
+
 // ops are all records of b.
 func (b *Boot) ops(now time.Time) []store.Op {
 	ops := []store.Op{
