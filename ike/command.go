@@ -31,6 +31,7 @@ const (
 	CommandGateway                               // initiator: Remote is the IKE port of the gateway Name, which AskGateway asked for Conn; invalid: nobody knows it
 	CommandDrain                                 // gateway: send everybody to the gateway Name, an address or a name; "": no more (RFC 5685)
 	CommandHome                                  // initiator: Remote is the IKE port of the configured gateway of Conn from now
+	CommandLost                                  // initiator: the owner knows that the gateway lost SA: it begins anew
 	CommandMoved                                 // initiator: Local is the address that we reach the gateway of Conn from now; nil: of all
 )
 
@@ -101,6 +102,10 @@ func (e *Endpoint) Command(now time.Time, c Command) {
 	case CommandDelete:
 		if sa := e.sa(c.SA); sa != nil {
 			e.deleteSA(sa)
+		}
+	case CommandLost:
+		if sa := e.sa(c.SA); sa != nil && sa.tun != nil && sa.state == stateEstablished {
+			e.crashed(sa, ByNothing)
 		}
 	case CommandHint:
 		e.hintAll()

@@ -89,6 +89,7 @@ type Endpoint struct {
 	session   ticket.Session
 	Counters  Counters
 	Answered  [2]uint64 // INVALID_IKE_SPI without and with a token
+	Repeated  uint64    // requests of ours that were sent again
 }
 
 type slot struct {

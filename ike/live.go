@@ -89,6 +89,7 @@ func (e *Endpoint) retransmit(sa *SA) bool {
 		return false
 	}
 	x.at = e.now + int64(b.Delay(x.try+sa.weary(), e.random()))
+	e.Repeated++
 	if x.kind == requestAuth && sa.half != nil && sa.half.resume {
 		for i := range sa.half.candidates {
 			e.sendSA(sa, sa.half.candidates[i].req)
@@ -232,8 +233,11 @@ func (e *Endpoint) release(sa *SA) {
 }
 
 // rememberPeer and forgetPeer chain the SAs of one identity, for
-// INITIAL_CONTACT (RFC 7296 2.4).
+// INITIAL_CONTACT (RFC 7296 2.4). It ends none of a connection that we keep up.
 func (e *Endpoint) rememberPeer(sa *SA) {
+	if sa.tun != nil {
+		return
+	}
 	k := e.hash(sa.peer)
 	sa.peerNext = e.peers[k]
 	e.peers[k] = sa.slot + 1

@@ -74,3 +74,41 @@ func TestRuleE6_ProbeIsNoFallback(t *testing.T) {
 		}
 	}
 }
+
+// Who knows that the gateway has lost an SA says so, and its client resumes at
+// once, without a look at the old SA.
+func TestOwnerKnowsOfTheLoss(t *testing.T) {
+	w := newWorld(t, "told", quiet)
+	w.connect()
+	w.crash(w.gw)
+	c := w.cl.live()[0]
+	old, gone := c.spi, c.handle()
+	w.ladder = nil
+	w.cl.e.Command(w.now, Command{Kind: CommandLost, SA: gone})
+	w.drain(w.cl)
+	w.run(time.Second)
+	g, c := w.one()
+	if !g.resumed || c.spi == old || w.cl.count(EventFallback) != 0 || w.cl.e.Repeated != 0 {
+		t.Fatal(w.text() + "\n" + w.dump())
+	}
+	if d := w.cl.last(EventDetected); d.By != ByNothing || d.SPIs != old {
+		t.Errorf("detected %+v", d)
+	}
+	for _, h := range []Handle{0, gone} {
+		w.cl.e.Command(w.now, Command{Kind: CommandLost, SA: h})
+	}
+	w.gw.e.Command(w.now, Command{Kind: CommandLost, SA: g.handle()}) // serves no connection of ours
+	w.drain(w.gw)
+	w.one()
+}
+
+// Requests that are sent again are counted, whatever they are.
+func TestRepeatedIsCounted(t *testing.T) {
+	w := newWorld(t, "repeated", quiet)
+	w.connect()
+	w.lose = func(*node, Packet) bool { return true }
+	w.run(31 * time.Second) // a liveness check that nobody answers
+	if w.cl.e.Repeated == 0 {
+		t.Fatal(w.text())
+	}
+}
