@@ -1,6 +1,9 @@
 package blackswan
 
-import "time"
+import (
+	"runtime/metrics"
+	"time"
+)
 
 // wall is the time that tickets and certificates are judged by: the clock's,
 // but never before one that was kept (rule D11).
@@ -40,4 +43,12 @@ func (w *sleepwatch) note(total time.Duration, ok bool) time.Duration {
 		return d
 	}
 	return 0
+}
+
+// gcTime is what this process has spent on garbage, but for what it did with
+// CPUs that had nothing else to do.
+func gcTime() time.Duration {
+	s := []metrics.Sample{{Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/cpu/classes/gc/mark/idle:cpu-seconds"}}
+	metrics.Read(s)
+	return time.Duration((s[0].Value.Float64() - s[1].Value.Float64()) * float64(time.Second))
 }

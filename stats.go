@@ -18,7 +18,7 @@ func (n *node) Status(most int) Status {
 		Role: n.role.String(), Version: Version, PID: os.Getpid(), Since: n.began,
 		Epoch: n.boot.SPI.Epoch, Node: n.boot.SPI.Node, Shards: n.count, Steered: steered(n.shards[0].port), Addresses: n.Addrs(),
 		QCD: n.tokens, RollCall: n.cfg.RollCall,
-		Counters: map[string]uint64{}, SAs: []SAStatus{}, CPU: cpuTime() - n.cpu,
+		Counters: map[string]uint64{}, SAs: []SAStatus{}, CPU: cpuTime() - n.cpu, GC: gcTime(),
 	}
 	n.mu.Lock()
 	st.Notes = slices.Clone(n.notes)

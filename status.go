@@ -25,6 +25,7 @@ type Status struct {
 	Sockets  Sockets           `json:"sockets"`
 	Traffic  Traffic           `json:"traffic"` // of all Child SAs, those that are gone included
 	CPU      time.Duration     `json:"cpu_ns"`  // of the process since Since, user and system
+	GC       time.Duration     `json:"gc_ns"`   // of that, what collecting garbage took until the last collection
 
 	SAs    []SAStatus `json:"sas"`
 	Unseen int        `json:"unseen,omitempty"` // SAs beyond the limit of the list
