@@ -25,7 +25,7 @@ const (
 
 const exitCodes = `
 Exit codes: 0 success, 1 failure, 2 wrong usage or configuration,
-3 demo: not every client resumed.`
+3 demo and storm: not every client resumed.`
 
 // coded is an error with its exit code.
 type coded struct {
@@ -84,7 +84,7 @@ func keysStayInMemory() error {
 // command is the whole program.
 func command() *cobra.Command {
 	root := group("blackswan", "An IKEv2 VPN whose clients come back when the gateway was killed",
-		gatewayCommand(), connectCommand(), demoCommand(), demoChildCommand(), statusCommand(), deleteCommand(),
+		gatewayCommand(), connectCommand(), demoCommand(), demoChildCommand(), stormCommand(), statusCommand(), deleteCommand(),
 		drainCommand(), stopCommand(),
 		ticketCommand(), keysCommand(), stateCommand(), pkiCommand(), checkCommand(), versionCommand())
 	root.Long = `An IKEv2 VPN, gateway and client. When the gateway is killed, its clients learn

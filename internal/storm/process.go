@@ -1,0 +1,88 @@
+package storm
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Process is the gateway's process on this machine: a number, or what it is
+// called, as ps shows it. Empty: it is elsewhere, and nothing is measured.
+type Process string
+
+// usage is what a process has used so far and holds now.
+type usage struct {
+	known bool
+	cpu   time.Duration // user and system
+	rss   int64         // resident octets
+	peak  int64         // the most of them so far
+}
+
+// usage reads the clock and the memory of the process.
+func (p Process) usage() (u usage) {
+	pid, err := p.pid()
+	if err != nil {
+		return u
+	}
+	cpu, err := cpuOf(pid)
+	if err != nil {
+		return u
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return u
+	}
+	return usage{known: true, cpu: cpu, rss: kibibytes(text, "VmRSS:"), peak: kibibytes(text, "VmHWM:")}
+}
+
+// pid finds the process. A name means the first of that name.
+func (p Process) pid() (int, error) {
+	if pid, err := strconv.Atoi(string(p)); err == nil {
+		return pid, nil
+	}
+	all, err := os.ReadDir("/proc")
+	if err != nil {
+		return 0, fmt.Errorf("storm: %w", err)
+	}
+	for _, entry := range all {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil || p == "" {
+			continue
+		}
+		name, err := os.ReadFile("/proc/" + entry.Name() + "/comm")
+		if err == nil && strings.TrimSpace(string(name)) == string(p) {
+			return pid, nil
+		}
+	}
+	return 0, fmt.Errorf("storm: no process is called %q", p)
+}
+
+// cpuOf reads the CPU clock of another process: it counts nanoseconds, where
+// /proc counts hundredths of a second.
+func cpuOf(pid int) (time.Duration, error) {
+	const scheduler = 2 // CPUCLOCK_SCHED: user and system
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|scheduler), &t); err != nil {
+		return 0, fmt.Errorf("storm: CPU time of process %d: %w", pid, err)
+	}
+	return time.Duration(t.Nano()), nil
+}
+
+// kibibytes reads a line of /proc/PID/status, in octets.
+func kibibytes(status []byte, name string) int64 {
+	_, after, ok := bytes.Cut(status, []byte(name))
+	if !ok {
+		return 0
+	}
+	fields := bytes.Fields(after)
+	n, err := strconv.ParseInt(string(fields[0]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n << 10
+}

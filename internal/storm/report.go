@@ -1,0 +1,199 @@
+package storm
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"blackswan/ike"
+	"blackswan/internal/percentile"
+)
+
+// Report is what a storm saw. Times after a crash count from the moment at
+// which the gateway listened again; if nobody knows it, from its first
+// datagram. CPU is the gateway process's own, user and system, for each client.
+// What was not measured is zero.
+type Report struct {
+	Clients  int `json:"clients"`
+	Resumed  int `json:"resumed"`   // back without a full handshake
+	FellBack int `json:"fell_back"` // back by one
+	Failed   int `json:"failed"`    // not back in time
+
+	BackSeconds float64           `json:"back_seconds"` // until the last one was back
+	Detect      percentile.Spread `json:"detect_ms"`    // to the detection of the crash
+	Back        percentile.Spread `json:"back_ms"`      // to the new SA with its Child SA
+	DetectedBy  map[string]int    `json:"detected_by"`
+	Curve       []Point           `json:"curve"` // clients back against time
+
+	FullLatency   percentile.Spread `json:"full_ms"` // of one full handshake, from its first message
+	FullRate      float64           `json:"full_per_second"`
+	ResumeLatency percentile.Spread `json:"resume_ms"` // of one resume after the crash
+	ResumeRate    float64           `json:"resume_per_second"`
+
+	GatewayCPUFull   float64 `json:"gateway_cpu_us_full"`
+	GatewayCPUResume float64 `json:"gateway_cpu_us_resume"` // after the crash
+	GatewayCPUQuiet  float64 `json:"gateway_cpu_us_quiet"`  // of a resume without a crash
+	EchoCPU          float64 `json:"echo_cpu_us"`           // of two echoes of 300 octets by UDP, in the same run
+
+	GatewayRSS        int64   `json:"gateway_rss_bytes"`        // with every client connected
+	GatewayRSSPerSA   float64 `json:"gateway_rss_bytes_per_sa"` // of that, what came with the clients
+	GatewayGCFraction float64 `json:"gateway_gc_cpu_fraction"`  // of the gateway's CPU since it listened again
+	GatewaySAs        int     `json:"gateway_sas"`              // that the gateway has at the end
+
+	Retransmissions int64 `json:"retransmissions"` // requests that clients sent again, after the restart
+	StormRSS        int64 `json:"storm_rss_bytes"` // of this process, at most
+
+	trouble string // what a client that is not back told last
+}
+
+// Point of the recovery curve.
+type Point struct {
+	Milliseconds float64 `json:"ms"`
+	Clients      int     `json:"clients"`
+}
+
+// OK reports whether every client is there, none by a full handshake after a
+// crash.
+func (r *Report) OK() bool { return r.Failed == 0 && r.FellBack == 0 }
+
+// curvePoints are enough for a smooth line.
+const curvePoints = 200
+
+// curve is made of sorted times.
+func curve(back []time.Duration) []Point {
+	var c []Point
+	for i := range min(len(back), curvePoints) {
+		n := (i+1)*len(back)/min(len(back), curvePoints) - 1
+		c = append(c, Point{percentile.Milliseconds(back[n]), n + 1})
+	}
+	return c
+}
+
+// full notes the full handshakes.
+func (s *storm) full(ctx context.Context, r *Report, before, after usage, took time.Duration) {
+	var latency []time.Duration
+	s.clients(ctx, func(k *client) { latency = append(latency, time.Duration(k.full)) })
+	r.FullLatency, r.FullRate = percentile.Of(latency), float64(s.Clients)/took.Seconds()
+	r.GatewayCPUFull = s.perClient(before, after)
+	r.GatewayRSS = after.rss
+	if before.known {
+		r.GatewayRSSPerSA = float64(after.rss-before.rss) / float64(s.Clients)
+	}
+}
+
+// recovered notes what became of the clients after a crash.
+func (s *storm) recovered(ctx context.Context, r *Report, before, after usage) {
+	zero := s.zero(ctx)
+	r.Resumed, r.FellBack, r.Failed = 0, 0, 0
+	r.DetectedBy = map[string]int{"roll_call": 0, "qcd_reply": 0, "esp_reply": 0, "timeout": 0, "told": 0}
+	var detect, back, resume []time.Duration
+	s.clients(ctx, func(k *client) {
+		if k.detected != 0 {
+			detect = append(detect, time.Duration(k.detected-zero))
+			r.DetectedBy[byText(k.by)]++
+		}
+		switch {
+		case !k.live:
+			r.Failed++
+			return
+		case k.resumed && !k.fellBack:
+			r.Resumed++
+		default:
+			r.FellBack++
+		}
+		back, resume = append(back, time.Duration(k.back-zero)), append(resume, time.Duration(k.resume))
+	})
+	r.Detect, r.Back, r.ResumeLatency = percentile.Of(detect), percentile.Of(back), percentile.Of(resume)
+	r.BackSeconds, r.Curve = r.Back.Max/1e3, curve(back)
+	if r.BackSeconds > 0 {
+		r.ResumeRate = float64(len(back)) / r.BackSeconds
+	}
+	r.GatewayCPUResume = s.perClient(before, after)
+	if r.Failed > 0 {
+		r.trouble = s.trouble(ctx)
+	}
+}
+
+// zero is when the gateway listened again, in the time of the clients.
+func (s *storm) zero(ctx context.Context) int64 {
+	if !s.again.IsZero() {
+		return int64(s.again.Sub(s.began))
+	}
+	first := int64(math.MaxInt64)
+	s.each(ctx, func(c *crowd, _ time.Time) {
+		if c.heard != 0 {
+			first = min(first, c.heard)
+		}
+	})
+	return first
+}
+
+func byText(b ike.By) string {
+	if b == ike.ByNothing {
+		return "told"
+	}
+	return b.String()
+}
+
+// finish notes what holds at the end.
+func (s *storm) finish(r *Report) {
+	r.StormRSS = Process(strconv.Itoa(os.Getpid())).usage().peak
+	if s.own == nil {
+		return
+	}
+	if st, err := s.own.status(); err == nil {
+		r.GatewaySAs = st.Totals.SAs
+		r.GatewayGCFraction = float64(st.GC) / float64(max(st.CPU, 1))
+	}
+}
+
+// clients calls f with every client.
+func (s *storm) clients(ctx context.Context, f func(*client)) {
+	s.each(ctx, func(c *crowd, _ time.Time) {
+		for i := range c.clients {
+			f(&c.clients[i])
+		}
+	})
+}
+
+// perClient is the CPU time between two looks for each client, in microseconds.
+func (s *storm) perClient(before, after usage) float64 {
+	if !before.known || !after.known {
+		return 0
+	}
+	return float64((after.cpu - before.cpu).Microseconds()) / float64(s.Clients)
+}
+
+// Write writes the report for people: a table.
+func (r *Report) Write(w io.Writer) error {
+	var b strings.Builder
+	t := tabwriter.NewWriter(&b, 0, 0, 3, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "\n\tfull handshake\tresume\t\n")
+	fmt.Fprintf(t, "a second\t%.0f\t%.0f\t\n", r.FullRate, r.ResumeRate)
+	fmt.Fprintf(t, "gateway CPU a client\t%.0f us\t%.0f us\t\n", r.GatewayCPUFull, r.GatewayCPUResume)
+	fmt.Fprintf(t, "latency, median\t%.1f ms\t%.1f ms\t\n", r.FullLatency.P50, r.ResumeLatency.P50)
+	fmt.Fprintf(t, "latency, 99 per cent\t%.1f ms\t%.1f ms\t\n", r.FullLatency.P99, r.ResumeLatency.P99)
+	if r.Back.Max > 0 {
+		fmt.Fprintf(t, "\nafter the restart\tp50\tp99\tmax\t\n")
+		fmt.Fprintf(t, "crash detected\t%.1f ms\t%.1f ms\t%.1f ms\t\n", r.Detect.P50, r.Detect.P99, r.Detect.Max)
+		fmt.Fprintf(t, "client back\t%.1f ms\t%.1f ms\t%.1f ms\t\n", r.Back.P50, r.Back.P99, r.Back.Max)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(&b, "\nmemory of the gateway: %.0f MB, %.0f octets for each SA; of the storm: %.0f MB\n",
+		float64(r.GatewayRSS)/1e6, r.GatewayRSSPerSA, float64(r.StormRSS)/1e6)
+	if r.Curve != nil {
+		fmt.Fprintf(&b, "retransmissions after the restart: %d; garbage collection: %.1f per cent of the gateway's CPU\n", r.Retransmissions, 100*r.GatewayGCFraction)
+		fmt.Fprintf(&b, "%d of %d clients resumed, %d fell back to a full handshake, %d failed%s; all were back after %.2f s\n",
+			r.Resumed, r.Clients, r.FellBack, r.Failed, r.trouble, r.BackSeconds)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

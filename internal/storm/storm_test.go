@@ -1,0 +1,174 @@
+package storm
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"blackswan"
+	"blackswan/internal/udp"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// inside is a gateway in this process. It is closed, not killed: what the
+// program does on SIGKILL is tested where the program is.
+type inside struct {
+	t   *testing.T
+	cfg blackswan.Config
+	g   *blackswan.Gateway
+	ran chan error
+}
+
+const testKey = "0x5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a"
+
+// raiseInside starts a gateway, and options that fit it.
+func raiseInside(t *testing.T, clients int) (*inside, Options) {
+	t.Helper()
+	free, err := udp.Listen(udp.Config{Addr: netip.MustParseAddr("127.0.0.1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ike, nat := free.Ports()
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	g := &inside{t: t, ran: make(chan error, 1), cfg: blackswan.Config{
+		StateDir: t.TempDir(), Listen: []netip.Addr{ike.Addr()}, Port: ike.Port(), NATPort: nat.Port(), QCD: "on", Log: slog.New(slog.DiscardHandler),
+		Connections: []blackswan.Connection{{
+			Name: "storm", PSK: testKey, Local: blackswan.Side{ID: "gw.storm"}, Remote: blackswan.Side{ID: "*@storm"},
+			IKE: []string{DefaultIKE}, ESP: []string{DefaultESP},
+		}},
+	}}
+	if _, _, err := g.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = g.kill(context.Background()) })
+	return g, Options{Clients: clients, Gateway: ike, NATPort: nat.Port(), PSK: testKey, Crash: g}
+}
+
+func (g *inside) start(context.Context) (listened time.Time, p Process, err error) {
+	if g.g, err = blackswan.NewGateway(g.cfg); err != nil {
+		return listened, p, err
+	}
+	listened = time.Now()
+	go func() { g.ran <- g.g.Run(context.Background()) }()
+	return listened, p, nil
+}
+
+func (g *inside) kill(context.Context) error {
+	if g.g == nil {
+		return nil
+	}
+	err := errors.Join(g.g.Close(), <-g.ran)
+	g.g = nil
+	return err
+}
+
+func TestStorm(t *testing.T) {
+	const clients = 300
+	g, o := raiseInside(t, clients)
+	o.Resume = true
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Resumed != clients || r.FellBack != 0 || r.Failed != 0 || !r.OK() || r.DetectedBy["roll_call"] != clients {
+		t.Errorf("%+v", r)
+	}
+	if r.BackSeconds <= 0 || r.Detect.P50 <= 0 || r.Back.Max < r.Back.P99 || r.ResumeLatency.P50 <= 0 || r.FullLatency.P50 <= 0 || r.FullRate <= 0 {
+		t.Errorf("figures: %+v", r)
+	}
+	if n := len(r.Curve); n != curvePoints || r.Curve[n-1].Clients != clients || r.Curve[n-1].Milliseconds != r.Back.Max {
+		t.Errorf("curve: %v", r.Curve)
+	}
+	st := g.g.Status(0)
+	if st.Totals.SAs != clients || st.Totals.Resumed != clients || st.Totals.Full != 0 {
+		t.Errorf("the gateway: %+v", st.Totals)
+	}
+}
+
+// Whoever cannot connect is an error that says why.
+func TestRefused(t *testing.T) {
+	_, o := raiseInside(t, 3)
+	o.PSK, o.Patience = "another secret of twenty octets", 2*time.Second
+	_, err := Run(t.Context(), o)
+	if err == nil || !strings.Contains(err.Error(), "0 of 3 clients connected: ") || !strings.Contains(err.Error(), "AUTHENTICATION_FAILED") {
+		t.Error(err)
+	}
+}
+
+func TestOptions(t *testing.T) {
+	good := Options{Clients: 1, Gateway: netip.MustParseAddrPort("127.0.0.1:500"), PSK: testKey}
+	for _, row := range []struct {
+		what   string
+		change func(*Options)
+		want   string
+	}{
+		{"no clients", func(o *Options) { o.Clients = 0 }, "0 clients"},
+		{"too many clients", func(o *Options) { o.Clients = MaxClients + 1 }, "choose 1 to"},
+		{"one name for all", func(o *Options) { o.ID = "me" }, `"me" needs one %d`},
+		{"a verb of its own", func(o *Options) { o.ID = "%s%d" }, "needs one %d"},
+		{"no proposal", func(o *Options) { o.IKE = "rot13" }, "rot13"},
+		{"no proposal of ESP", func(o *Options) { o.ESP = "rot13" }, "rot13"},
+		{"no secret", func(o *Options) { o.PSK = "" }, "psk: empty"},
+		{"no way", func(o *Options) { o.Auth = "trust" }, "choose psk or cert"},
+		{"no authority", func(o *Options) { o.Auth, o.CA = "cert", "/nonexistent" }, "/nonexistent"},
+		{"two families", func(o *Options) { o.From = netip.MustParsePrefix("fd00::/64") }, "two families"},
+	} {
+		o := good
+		row.change(&o)
+		if _, err := Run(t.Context(), o); !errors.Is(err, ErrOptions) || !strings.Contains(err.Error(), row.want) {
+			t.Errorf("%s: %v", row.what, err)
+		}
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for _, row := range []struct {
+		prefix string
+		n      int
+		want   string
+	}{
+		{prefix: "127.64.0.0/10", n: 0, want: "127.64.0.1"},
+		{prefix: "127.64.0.0/10", n: 99999, want: "127.65.134.160"},
+		{prefix: "192.0.2.0/30", n: 1, want: "192.0.2.2"},
+		{prefix: "192.0.2.0/30", n: 2, want: "192.0.2.1"}, // begins again
+		{prefix: "192.0.2.7/32", n: 5, want: "192.0.2.7"},
+		{prefix: "fd00::/64", n: 256, want: "fd00::101"},
+	} {
+		if got := spread(netip.MustParsePrefix(row.prefix)).of(row.n); got != netip.MustParseAddr(row.want) {
+			t.Errorf("client %d of %s: %v, want %s", row.n, row.prefix, got, row.want)
+		}
+	}
+}
+
+func TestTurn(t *testing.T) {
+	now := time.Unix(1000, 0)
+	all := turn{end: 3, pace: pace{atOnce: 2}}
+	for _, row := range []struct {
+		underWay, want int
+		ok             bool
+	}{{0, 0, true}, {1, 1, true}, {2, 0, false}, {1, 2, true}, {0, 0, false}} {
+		if i, ok := all.take(now, row.underWay); i != row.want || ok != row.ok {
+			t.Errorf("%d under way: %d, %v", row.underWay, i, ok)
+		}
+	}
+	steady := turn{end: 9, pace: pace{every: time.Second, due: now}}
+	for _, row := range []struct {
+		after, wait time.Duration
+		ok          bool
+	}{{0, 0, true}, {0, time.Second, false}, {2500 * time.Millisecond, 0, true}, {2500 * time.Millisecond, 0, true}, {2500 * time.Millisecond, 500 * time.Millisecond, false}} {
+		at := now.Add(row.after)
+		wait := steady.wait(at, 1000)
+		if _, ok := steady.take(at, 1000); ok != row.ok || wait != row.wait {
+			t.Errorf("after %v: wait %v, %v", row.after, wait, ok)
+		}
+	}
+}
