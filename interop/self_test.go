@@ -57,7 +57,7 @@ secrets {
 			}
 			until(t, "both to count the same", func() bool {
 				there := e.AwaitUp(t, "self").Children[0].Traffic(t)
-				return there.In > 1000 && there.Mirror() == w.AwaitUp(t, "self").Children[0].Traffic(t)
+				return there.In > 300 && there.Mirror() == w.AwaitUp(t, "self").Children[0].Traffic(t)
 			})
 		})
 	}
