@@ -187,7 +187,8 @@ func (s *Swan) about(command ...string) []string {
 }
 
 // AwaitStored waits until the gateway has written its store after a moment and
-// has been quiet for a while: what it keeps behind (rule C2) is then on disk.
+// has been quiet for half a second: what it keeps behind (rule C2), 200 ms in a
+// page and 200 ms in the store, is then on disk.
 func (s *Swan) AwaitStored(t testing.TB, after time.Time) {
 	t.Helper()
 	last, quiet := time.Time{}, 0
@@ -200,7 +201,7 @@ func (s *Swan) AwaitStored(t testing.TB, after time.Time) {
 			last, quiet = info.ModTime(), 0
 		}
 		quiet++
-		return quiet > 10
+		return quiet > 25
 	})
 }
 
