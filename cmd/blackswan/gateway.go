@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -56,7 +57,7 @@ func (f *nodeFlags) read(role blackswan.Role) (cfg blackswan.Config, text []byte
 
 func gatewayCommand() *cobra.Command {
 	var f nodeFlags
-	var undo bool
+	var undo, profiles bool
 	c := &cobra.Command{
 		Use:   "gateway",
 		Short: "Run a gateway",
@@ -79,15 +80,16 @@ the next start goes on, and --release gives the host its routes back.
 				}
 				return release(c, cfg.StateDir, []string{blackswan.GatewayHost})
 			}
-			return runGateway(c, &f)
+			return runGateway(c, &f, profiles)
 		},
 	}
 	f.add(c, blackswan.RoleGateway)
+	c.Flags().BoolVar(&profiles, "pprof", false, "serve profiles of the process at "+control.ProfileFile+" in the state directory")
 	c.Flags().BoolVar(&undo, "release", false, "only undo what a gateway that was killed has left on this host")
 	return c
 }
 
-func runGateway(c *cobra.Command, f *nodeFlags) error {
+func runGateway(c *cobra.Command, f *nodeFlags, profiles bool) (err error) {
 	cfg, text, err := f.read(blackswan.RoleGateway)
 	if err != nil {
 		return err
@@ -115,6 +117,11 @@ func runGateway(c *cobra.Command, f *nodeFlags) error {
 		if err := first.print(c, g.Addrs()); err != nil {
 			return err
 		}
+	}
+	if profiles {
+		profiled := make(chan error, 1)
+		go func() { profiled <- control.Profile(ctx, cfg.StateDir) }()
+		defer func() { stop(); err = errors.Join(err, <-profiled) }()
 	}
 	return serve(ctx, &cfg, gatewayHandlers(g), cfg.Log, g.Run)
 }

@@ -17,7 +17,7 @@ var ErrNobody = errors.New("no gateway or client runs there")
 // its answer into result, unless that is nil.
 func Ask(dir string, r Request, result any) error {
 	var c net.Conn
-	err := reach(dir, func(path string) (err error) {
+	err := reach(dir, File, func(path string) (err error) {
 		c, err = net.DialTimeout("unix", path, patience)
 		return err
 	})

@@ -48,10 +48,10 @@ type answer struct {
 	Error  string          `json:"error,omitempty"`
 }
 
-// reach calls f with the path of the socket of the state directory dir, in a
-// form that is short enough for a socket address.
-func reach(dir string, f func(path string) error) error {
-	path := filepath.Join(dir, File)
+// reach calls f with the path of a socket in the state directory dir, in a form
+// that is short enough for a socket address.
+func reach(dir, name string, f func(path string) error) error {
+	path := filepath.Join(dir, name)
 	if len(path) <= longestPath {
 		return f(path)
 	}
@@ -60,5 +60,5 @@ func reach(dir string, f func(path string) error) error {
 		return err
 	}
 	defer d.Close()
-	return f(fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), File))
+	return f(fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), name))
 }

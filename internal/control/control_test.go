@@ -3,11 +3,14 @@ package control
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -201,5 +204,45 @@ func TestCrowd(t *testing.T) {
 	err := Ask(dir, Request{Do: Status}, nil)
 	if err == nil || !strings.Contains(err.Error(), "ask again") {
 		t.Errorf("one too many: %v", err)
+	}
+}
+
+// Profiles are served to the same user, and leave nothing behind.
+func TestProfile(t *testing.T) {
+	dir := t.TempDir()
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- Profile(ctx, dir) }()
+	path := filepath.Join(dir, ProfileFile)
+	transport := &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			for {
+				c, err := net.Dial("unix", path)
+				if err == nil || ctx.Err() != nil {
+					return c, err
+				}
+				runtime.Gosched() // it does not listen yet
+			}
+		},
+	}
+	r, err := (&http.Client{Transport: transport}).Get("http://gateway/debug/pprof/heap?debug=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(r.Body)
+	r.Body.Close()
+	if err != nil || r.StatusCode != http.StatusOK || !strings.HasPrefix(string(text), "heap profile: ") {
+		t.Errorf("%s, %v: %.40s", r.Status, err, text)
+	}
+	if info, err := os.Lstat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the socket: %v, %v", info, err)
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the socket stays: %v", err)
 	}
 }

@@ -37,11 +37,20 @@ type Server struct {
 // Listen makes the socket in dir, mode 0600. A socket that a dead process left
 // is replaced: hold the directory's lock.
 func Listen(dir string, handlers Handlers) (*Server, error) {
-	s := &Server{
-		path: filepath.Join(dir, File), handlers: handlers, admit: ownOrRoot,
-		places: make(chan struct{}, maxAtOnce),
+	l, err := listen(dir, File)
+	if err != nil {
+		return nil, err
 	}
-	if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	return &Server{
+		listener: l, path: filepath.Join(dir, File), handlers: handlers, admit: ownOrRoot,
+		places: make(chan struct{}, maxAtOnce),
+	}, nil
+}
+
+// listen makes the socket of that name in dir.
+func listen(dir, name string) (listener *net.UnixListener, err error) {
+	path := filepath.Join(dir, name)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("control: %w", err)
 	}
 	private := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
@@ -51,18 +60,18 @@ func Listen(dir string, handlers Handlers) (*Server, error) {
 		}
 		return err
 	}}
-	err := reach(dir, func(path string) error {
+	err = reach(dir, name, func(path string) error {
 		l, err := private.Listen(context.Background(), "unix", path)
 		if err == nil {
-			s.listener = l.(*net.UnixListener)
-			s.listener.SetUnlinkOnClose(false) // its name is gone when path is one of /proc
+			listener = l.(*net.UnixListener)
+			listener.SetUnlinkOnClose(false) // its name is gone when path is one of /proc
 		}
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("control: listen at %s: %w", s.path, err)
+		return nil, fmt.Errorf("control: listen at %s: %w", path, err)
 	}
-	return s, nil
+	return listener, nil
 }
 
 // ownOrRoot admits the user of this process, and root.
