@@ -75,7 +75,7 @@ type Config struct {
 	Timers        Timers
 
 	// Traffic says whether Child SAs carry packets through a TUN of this host:
-	// "on"; "off" (also ""): their keys are kept and nothing is carried; "auto":
+	// "on"; "off" (also ""): nothing is carried; "auto":
 	// on if a TUN can be had. The program's default is "auto".
 	Traffic string
 	Tunnel  Tunnel

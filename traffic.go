@@ -6,7 +6,7 @@ import (
 	"net/netip"
 
 	"blackswan/dataplane"
-	"blackswan/dataplane/keysonly"
+	"blackswan/dataplane/none"
 	"blackswan/dataplane/tunnel"
 	"blackswan/internal/udp"
 )
@@ -34,7 +34,7 @@ func (n *node) openPlane() error {
 	if n.plane = n.cfg.Plane; n.plane != nil {
 		return nil
 	}
-	n.plane = keysonly.Open()
+	n.plane = none.Open()
 	if n.cfg.Device == nil && (n.cfg.Traffic == "off" || n.cfg.Traffic == "") {
 		return nil
 	}

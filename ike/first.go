@@ -15,6 +15,7 @@ import (
 type firsts struct {
 	dups            map[uint64]duplicate
 	order           []aged // dups by age
+	head            int    // of order: those before it are forgotten
 	proved, strange queue
 	turn            int
 }
@@ -99,13 +100,12 @@ func (f *firsts) remember(key uint64, d duplicate, until int64) {
 }
 
 func (f *firsts) expire(now int64) {
-	n := 0
-	for n < len(f.order) && f.order[n].at <= now {
-		delete(f.dups, f.order[n].key)
-		n++
+	for f.head < len(f.order) && f.order[f.head].at <= now {
+		delete(f.dups, f.order[f.head].key)
+		f.head++
 	}
-	if n > 0 {
-		f.order = append(f.order[:0], f.order[n:]...)
+	if f.head > len(f.order)/2 { // what was forgotten makes room
+		f.order, f.head = append(f.order[:0], f.order[f.head:]...), 0
 	}
 }
 

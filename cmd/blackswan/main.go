@@ -84,7 +84,7 @@ func keysStayInMemory() error {
 // command is the whole program.
 func command() *cobra.Command {
 	root := group("blackswan", "An IKEv2 VPN whose clients come back when the gateway was killed",
-		gatewayCommand(), connectCommand(), demoCommand(), demoChildCommand(), stormCommand(), statusCommand(), deleteCommand(),
+		gatewayCommand(), connectCommand(), demoCommand(), demoChildCommand(), stormCommand(), stormEchoCommand(), statusCommand(), deleteCommand(),
 		drainCommand(), stopCommand(),
 		ticketCommand(), keysCommand(), stateCommand(), pkiCommand(), checkCommand(), versionCommand())
 	root.Long = `An IKEv2 VPN, gateway and client. When the gateway is killed, its clients learn

@@ -73,6 +73,7 @@ func (f *stormFlags) add(c *cobra.Command) {
 	c.Flags().Float64Var(&f.Weather.Loss, "loss", 0, "part of the datagrams that are lost, in each direction: 0.05 is one in twenty")
 	c.Flags().Float64Var(&f.Weather.Duplicate, "duplicate", 0, "part of them that come twice")
 	c.Flags().Float64Var(&f.Weather.Reorder, "reorder", 0, "part of them that are overtaken")
+	c.Flags().BoolVar(&f.Echo, "echo", false, "measure beside it what two echoes of UDP cost on this machine")
 	c.Flags().BoolVar(&f.Resume, "resume", false, "each client resumes once without a crash")
 	c.Flags().BoolVar(&f.Simultaneous, "simultaneous", false, "after the crash all clients resume at the same moment")
 	c.Flags().StringVar(&f.crash, "crash", "", "process, unit or command that kills the gateway")
@@ -150,4 +151,16 @@ func runStorm(c *cobra.Command, f *stormFlags, args []string) error {
 		err = coded{exitDemo, errNotAll}
 	}
 	return err
+}
+
+// stormEchoCommand is the process that a resume is compared with.
+func stormEchoCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: storm.EchoCommand, Hidden: true, Args: args(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return storm.Echo(ctx, logger(c))
+		},
+	}
 }

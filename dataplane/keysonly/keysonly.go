@@ -1,6 +1,5 @@
 // Package keysonly is a data plane that installs nothing in the kernel and
-// carries no traffic: it keeps what it was told, for tests, for lessons, and
-// for a gateway whose only task is IKE.
+// carries no traffic: it keeps what it was told, for tests and for lessons.
 package keysonly
 
 import (

@@ -44,6 +44,7 @@ type Options struct {
 	AtOnce       int     // handshakes under way; 0: DefaultAtOnce
 	Timers       Timers
 	Weather      Weather
+	Echo         bool // measure what echoes of UDP cost
 	Resume       bool // every client resumes once without a crash
 	Simultaneous bool // after the crash all clients resume at once, instead of each when it learns of it
 	Patience     time.Duration
@@ -53,7 +54,8 @@ type Options struct {
 	Process Process // of the gateway, if it is on this machine
 
 	// Command makes a command of our own program; Status asks the gateway of a
-	// state directory. Both are for Self.
+	// state directory. Both are for Self,
+	// and Command for Echo.
 	Command func(ctx context.Context, args ...string) *exec.Cmd
 	Status  func(dir string) (blackswan.Status, error)
 
@@ -123,7 +125,7 @@ func (s *storm) gather(ctx context.Context) error {
 	return nil
 }
 
-func (s *storm) run(ctx context.Context) (*Report, error) {
+func (s *storm) run(ctx context.Context) (_ *Report, err error) {
 	r := &Report{Clients: s.Clients}
 	before := s.Process.usage()
 	began := time.Now()
@@ -138,6 +140,11 @@ func (s *storm) run(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	s.full(ctx, r, before, s.Process.usage(), took)
+	if s.Echo {
+		if r.EchoCPU, err = s.echoCPU(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if s.Resume {
 		before := s.Process.usage()
 		if err := s.walk(ctx, "resume", (*crowd).lose, s.pace(), s.Clients); err != nil {
