@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -19,13 +18,14 @@ import (
 type WireGuard struct {
 	*Process
 	node  *Node
-	link  string
 	key   *ecdh.PrivateKey
 	Inner string
 }
 
-// wireguardPort is where either of them listens.
-const wireguardPort = 51820
+const (
+	wireguardLink = "wg0"
+	wireguardPort = 51820
+)
 
 // buildWireGuard builds wireguard-go and returns where it is.
 func (l *Lab) buildWireGuard(t testing.TB) string {
@@ -40,17 +40,16 @@ func (l *Lab) buildWireGuard(t testing.TB) string {
 }
 
 // StartWireGuard starts wireguard-go with an inner address and waits until it
-// can be told its peer. The name of its link holds our pid: that of its socket
-// does, and all of them are in one directory.
+// can be told its peer. It sees a /run of its own: its socket is there.
 func (n *Node) StartWireGuard(t testing.TB, binary, inner string, mtu int) *WireGuard {
 	t.Helper()
 	key, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &WireGuard{node: n, key: key, Inner: inner,
-		link: fmt.Sprintf("wg%d-%d", os.Getpid(), n.Addr.As4()[3])}
-	w.Process = n.Start(t, []string{"LOG_LEVEL=error"}, binary, "--foreground", w.link)
+	w := &WireGuard{node: n, key: key, Inner: inner}
+	w.Process = n.Start(t, []string{"LOG_LEVEL=error"},
+		"sh", "-c", `mount -t tmpfs tmpfs /run && exec "$@"`, "sh", binary, "--foreground", wireguardLink)
 	until(t, "wireguard-go's socket", func() bool {
 		conn, err := net.Dial("unix", w.socket())
 		if err == nil {
@@ -59,12 +58,14 @@ func (n *Node) StartWireGuard(t testing.TB, binary, inner string, mtu int) *Wire
 		return err == nil
 	})
 	links(t,
-		"-n "+n.name+" addr add "+inner+"/24 dev "+w.link,
-		fmt.Sprintf("-n %s link set %s mtu %d up", n.name, w.link, mtu))
+		"-n "+n.name+" addr add "+inner+"/24 dev "+wireguardLink,
+		fmt.Sprintf("-n %s link set %s mtu %d up", n.name, wireguardLink, mtu))
 	return w
 }
 
-func (w *WireGuard) socket() string { return filepath.Join("/var/run/wireguard", w.link+".sock") }
+func (w *WireGuard) socket() string {
+	return fmt.Sprintf("/proc/%d/root/run/wireguard/%s.sock", w.cmd.Process.Pid, wireguardLink)
+}
 
 // Meet tells it its one peer.
 func (w *WireGuard) Meet(t testing.TB, peer *WireGuard) {
