@@ -23,6 +23,7 @@ import (
 // RFC 7296 2.21.4).
 func (e *Endpoint) noSA(p Packet, h wire.Header) {
 	if !e.answerable(p, h) {
+		e.calledLate(h)
 		e.drop(DropUnknownSPI) //rfc:6290-3-4
 		return
 	}
@@ -45,6 +46,27 @@ func (e *Endpoint) noSA(p Packet, h wire.Header) {
 	}
 	e.Answered[0]++
 	e.reply(p, e.invalidSPI(h, nil))
+}
+
+// calledLate takes the roll call for an SA that we gave up before: the gateway
+// is back. Its token is forgotten and proves nothing any more, so that this is a
+// hint, like a network that is back: what waits is tried at once, and no more
+// than that, once a second (rule A7).
+func (e *Endpoint) calledLate(h wire.Header) {
+	if h.Exchange != wire.ExchangeInformational || h.Flags&wire.FlagResponse == 0 || h.NextPayload != wire.PayloadNotify {
+		return
+	}
+	for _, t := range e.tunnels {
+		if (t.gone != wire.SPIs{I: h.SPIi, R: h.SPIr}) || t.called != 0 && e.now-t.called < 1e9 {
+			continue
+		}
+		t.called = e.now
+		if sa := e.sa(t.sa); sa != nil && sa.half != nil {
+			e.again(sa)
+		} else {
+			e.hasten(t)
+		}
+	}
 }
 
 // answerable is rule A1: a request that looks as if it were protected under

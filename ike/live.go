@@ -132,9 +132,11 @@ func (e *Endpoint) unanswered(sa *SA) {
 	case sa.state == stateDeleting:
 		e.ended(sa, "deleted by us, unanswered", true)
 	default:
+		gone := sa.spi
 		e.event(sa, Event{Kind: EventDetected, By: ByTimeout})
 		e.down(sa, "the peer does not answer", true)
 		if t != nil && !t.letGo(sa) {
+			t.gone = gone
 			e.lost(t, ByTimeout)
 		}
 	}

@@ -112,3 +112,44 @@ func TestRepeatedIsCounted(t *testing.T) {
 		t.Fatal(w.text())
 	}
 }
+
+// TestRollCallForWhoHasGivenUp: the outage is so long that the client has found
+// out by itself and waits for its next try. The roll call, for an SA that it no
+// longer has, makes it try at once. While the gateway is away, a stranger who
+// repeats it gets no more than that, once a second.
+func TestRollCallForWhoHasGivenUp(t *testing.T) {
+	for _, outage := range []time.Duration{50 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 9 * time.Minute} {
+		w := newWorld(t, "given up "+outage.String())
+		w.connect()
+		_, old := w.one()
+		h := wire.Header{SPIi: old.spi.I, SPIr: old.spi.R, Exchange: wire.ExchangeInformational, Flags: wire.FlagInitiator}
+		w.run(5 * time.Second)
+		w.crash(w.gw)
+		asked := 0
+		w.lose = func(from *node, _ Packet) bool {
+			if from == w.cl {
+				asked++
+			}
+			return true
+		}
+		w.run(outage)
+		if by := w.cl.last(EventDetected).By; by != ByTimeout {
+			t.Fatalf("%v: detected by %v, want a client that has given up\n%s", outage, by, w.text())
+		}
+		notice := Packet{Local: clAddr, Remote: gwAddr, Data: w.gw.e.invalidSPI(h, make([]byte, 32))}
+		asked = 0
+		for range 100 {
+			w.give(w.cl, notice)
+		}
+		if w.deliver(); asked > 1 {
+			t.Errorf("%v: a hundred copies made the client send %d times", outage, asked)
+		}
+		w.run(2 * time.Second)
+		w.lose = nil
+		w.callRoll(w.gw)
+		w.run(50 * time.Millisecond)
+		if g, c := w.gw.live(), w.cl.live(); len(g) != 1 || len(c) != 1 || !c[0].resumed {
+			t.Errorf("%v: not resumed at once\n%s", outage, w.text())
+		}
+	}
+}

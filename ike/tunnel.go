@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
+
+	"blackswan/wire"
 )
 
 // tunnel is a connection that we bring up and keep up: at any time it has one
@@ -29,6 +31,9 @@ type tunnel struct {
 	full    bool // the next attempt is a full handshake
 	at      int64
 	by      By
+
+	gone   wire.SPIs // the SA whose peer fell silent
+	called int64     // when a roll call for it was last heeded
 
 	paths []netip.Addr // the gateway's addresses, of an SA with MOBIKE
 	tried int          // how many of them were tried since one answered
