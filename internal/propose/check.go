@@ -19,21 +19,30 @@ var (
 // 3.3.6): one proposal, one transform of each type, all of them out of the
 // proposal with its number among Specs(mine). It tells ErrAnswer.
 func CheckIKE(sa wire.SA, mine []IKE) (suite.Suite, error) {
-	c, _, err := check(sa, mine, wire.ProtocolIKE)
+	c, _, err := check(sa, mine, useIKE)
 	return c.ike(), err
 }
 
 // CheckESP is CheckIKE for the Child SA of IKE_AUTH, which has no group. spi is
 // the peer's.
 func CheckESP(sa wire.SA, mine []ESP) (e ESPSuite, spi uint32, err error) {
-	c, p, err := check(sa, mine, wire.ProtocolESP)
+	return checkESP(sa, mine, useFirst)
+}
+
+// CheckChild is CheckIKE for a Child SA of CREATE_CHILD_SA. spi is the peer's.
+func CheckChild(sa wire.SA, mine []ESP) (e ESPSuite, spi uint32, err error) {
+	return checkESP(sa, mine, useChild)
+}
+
+func checkESP(sa wire.SA, mine []ESP, u use) (e ESPSuite, spi uint32, err error) {
+	c, p, err := check(sa, mine, u)
 	if err != nil {
 		return ESPSuite{}, 0, err
 	}
 	return c.esp(), espSPI(p), nil
 }
 
-func check[P proposal](sa wire.SA, mine []P, protocol wire.ProtocolID) (choice, wire.Proposal, error) {
+func check[P proposal](sa wire.SA, mine []P, u use) (choice, wire.Proposal, error) {
 	var p wire.Proposal
 	n := 0
 	for p = range sa.Proposals() {
@@ -42,14 +51,14 @@ func check[P proposal](sa wire.SA, mine []P, protocol wire.ProtocolID) (choice, 
 	if n != 1 {
 		return choice{}, p, errCount
 	}
-	o, ok := read(p, protocol)
+	o, ok := read(p, u.protocol)
 	if !ok || slices.Max(o.count[:]) > 1 || o.encr == 0 {
 		return choice{}, p, errTransform
 	}
 	a := ciphers[bits.TrailingZeros64(o.encr)]
 	next := uint8(1)
 	for i := range mine[:min(len(mine), maxList)] {
-		m := mine[i].terms().on(protocol)
+		m := mine[i].terms().on(u)
 		var aead, plain uint8
 		aead, plain, next = numbers(m.encr, next)
 		num := plain

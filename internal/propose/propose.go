@@ -75,10 +75,21 @@ type proposal interface {
 func (p IKE) terms() terms { return terms{encr: p.Encr, prf: p.PRF, integ: p.Integ, ke: p.KE} }
 func (p ESP) terms() terms { return terms{encr: p.Encr, integ: p.Integ, ke: p.KE, esn: p.ESN} }
 
-// on is what of t takes part in an SA payload: the Child SA of IKE_AUTH has no
-// key exchange of its own (RFC 7296 1.2).
-func (t terms) on(protocol wire.ProtocolID) terms {
-	if protocol == wire.ProtocolESP {
+// use is what an SA payload is for.
+type use struct {
+	protocol wire.ProtocolID
+	ke       bool // a key exchange may take part
+}
+
+var (
+	useIKE   = use{wire.ProtocolIKE, true}
+	useFirst = use{wire.ProtocolESP, false} // the Child SA of IKE_AUTH has no key exchange of its own (RFC 7296 1.2)
+	useChild = use{wire.ProtocolESP, true}  // one of CREATE_CHILD_SA may
+)
+
+// on is what of t takes part in an SA payload.
+func (t terms) on(u use) terms {
+	if !u.ke {
 		t.ke = nil
 	}
 	return t

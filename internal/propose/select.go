@@ -11,14 +11,24 @@ import (
 // machine asks for s.KE by INVALID_KE_PAYLOAD (RFC 7296 1.2). num is the number
 // of the chosen proposal. It tells ErrNoProposal.
 func SelectIKE(sa wire.SA, mine []IKE, have wire.TransformID) (s suite.Suite, num uint8, err error) {
-	c, p, err := choose(sa, mine, wire.ProtocolIKE, have)
+	c, p, err := choose(sa, mine, useIKE, have)
 	return c.ike(), p.Num, err
 }
 
 // SelectESP is SelectIKE for the Child SA of IKE_AUTH. Groups are ignored on
 // both sides: there is no KE payload (RFC 7296 1.2). spi is the peer's.
 func SelectESP(sa wire.SA, mine []ESP) (e ESPSuite, num uint8, spi uint32, err error) {
-	c, p, err := choose(sa, mine, wire.ProtocolESP, wire.KENone)
+	return selectESP(sa, mine, useFirst, wire.KENone)
+}
+
+// SelectChild is SelectIKE for a Child SA of CREATE_CHILD_SA: have is the group
+// of the KE payload, KENone without one. spi is the peer's.
+func SelectChild(sa wire.SA, mine []ESP, have wire.TransformID) (e ESPSuite, num uint8, spi uint32, err error) {
+	return selectESP(sa, mine, useChild, have)
+}
+
+func selectESP(sa wire.SA, mine []ESP, u use, have wire.TransformID) (e ESPSuite, num uint8, spi uint32, err error) {
+	c, p, err := choose(sa, mine, u, have)
 	if err != nil {
 		return ESPSuite{}, 0, 0, err
 	}
@@ -26,19 +36,19 @@ func SelectESP(sa wire.SA, mine []ESP) (e ESPSuite, num uint8, spi uint32, err e
 }
 
 // choose finds the best choice and the proposal that it is out of.
-func choose[P proposal](sa wire.SA, mine []P, protocol wire.ProtocolID, have wire.TransformID) (best choice, from wire.Proposal, err error) {
+func choose[P proposal](sa wire.SA, mine []P, u use, have wire.TransformID) (best choice, from wire.Proposal, err error) {
 	const unranked = 1 << 31
 	rank := unranked
 	for p := range sa.Proposals() {
-		o, ok := read(p, protocol)
+		o, ok := read(p, u.protocol)
 		if !ok {
 			continue
 		}
-		if protocol == wire.ProtocolESP {
+		if !u.ke {
 			o.ke = none
 		}
 		for i := range mine {
-			m := mine[i].terms().on(protocol)
+			m := mine[i].terms().on(u)
 			for j, a := range m.encr {
 				c, ok := o.pick(m, a, have)
 				r := i<<8 | j // our order: of the list, then of the ciphers

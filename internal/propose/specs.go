@@ -13,24 +13,29 @@ const maxList = 127
 // 1. spi is empty in IKE_SA_INIT and our 8 octets in a rekey; it is not copied.
 // Of a list of more than 127 entries the first 127 are offered.
 func Specs(list []IKE, spi []byte) []wire.ProposalSpec {
-	return specs(list, wire.ProtocolIKE, spi)
+	return specs(list, useIKE, spi)
 }
 
 // SpecsESP is Specs for the Child SA of IKE_AUTH, without groups (RFC 7296
 // 1.2). spi is our ESP SPI of 4 octets.
 func SpecsESP(list []ESP, spi []byte) []wire.ProposalSpec {
-	return specs(list, wire.ProtocolESP, spi)
+	return specs(list, useFirst, spi)
 }
 
-func specs[P proposal](list []P, protocol wire.ProtocolID, spi []byte) []wire.ProposalSpec {
+// SpecsChild is SpecsESP with groups, for CREATE_CHILD_SA.
+func SpecsChild(list []ESP, spi []byte) []wire.ProposalSpec {
+	return specs(list, useChild, spi)
+}
+
+func specs[P proposal](list []P, u use, spi []byte) []wire.ProposalSpec {
 	var out []wire.ProposalSpec
 	next := uint8(1)
 	for _, p := range list[:min(len(list), maxList)] {
-		m := p.terms().on(protocol)
+		m := p.terms().on(u)
 		num := next
 		aead, _, after := numbers(m.encr, next)
 		for ; num < after; num++ {
-			out = append(out, wire.ProposalSpec{Num: num, Protocol: protocol, SPI: spi, Transforms: m.transforms(num == aead)})
+			out = append(out, wire.ProposalSpec{Num: num, Protocol: u.protocol, SPI: spi, Transforms: m.transforms(num == aead)})
 		}
 		next = after
 	}
