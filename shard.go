@@ -202,6 +202,8 @@ func (s *shard) carryOut(now time.Time, forwarded bool) {
 			s.remove(o.Child)
 		case ike.OutputMove:
 			s.move(o.Child)
+		case ike.OutputPrefer:
+			_ = s.node.plane.Prefer(o.Child.SPIIn) // it may have refused to install it
 		case ike.OutputRecord:
 			s.keep.record(now, o)
 		case ike.OutputForward:
@@ -291,6 +293,7 @@ func (s *shard) install(now time.Time, c *ike.Child) {
 		Connection: c.Connection, SPIIn: c.SPIIn, SPIOut: c.SPIOut, Suite: c.Suite,
 		EncrIn: c.EncrIn, IntegIn: c.IntegIn, EncrOut: c.EncrOut, IntegOut: c.IntegOut,
 		LocalTS: c.LocalTS, RemoteTS: c.RemoteTS, Local: s.node.source(c.Local), Remote: c.Remote, Encap: c.Encap, Behind: c.Behind, Resumed: c.Resumed,
+		Waits: c.Waits, Soft: dataplane.Volume(c.Soft), Hard: dataplane.Volume(c.Hard),
 	}
 	if err := s.node.plane.Install(child); err != nil {
 		s.tell(ChildFailed, "", now, func() Event {
@@ -324,7 +327,7 @@ func machineReport(r dataplane.Report) ike.Report {
 
 var reportKinds = map[dataplane.ReportKind]ike.ReportKind{
 	dataplane.Used: ike.ReportUsed, dataplane.Moved: ike.ReportMoved, dataplane.Unknown: ike.ReportUnknownSPI,
-	dataplane.Unanswered: ike.ReportSent,
+	dataplane.Unanswered: ike.ReportSent, dataplane.Worn: ike.ReportWorn, dataplane.Spent: ike.ReportSpent,
 }
 
 // carryReports hands what the data plane sees to the shard of its SPI (rule

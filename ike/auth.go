@@ -49,6 +49,10 @@ func (e *Endpoint) requestIn(sa *SA, p Packet, h wire.Header) {
 		e.drop(DropMessageID)
 		return
 	}
+	if c := sa.cold; c != nil && c.theirs != nil { // the one before it waits for its key agreement
+		e.drop(DropRepeat)
+		return
+	}
 	auth := h.Exchange == wire.ExchangeIKEAuth
 	if auth != (sa.state == stateHalf) || sa.state == stateAuth { //rfc:5723-4.3.2-1
 		e.drop(DropState)
@@ -83,6 +87,7 @@ func (e *Endpoint) requestIn(sa *SA, p Packet, h wire.Header) {
 	} else { // it lives, but maybe not where our traffic goes (RFC 4555 3.12)
 		e.confirmed(sa)
 	}
+	e.ready(sa)
 	e.request37(sa, h, first, plain)
 }
 
@@ -300,7 +305,11 @@ func (e *Endpoint) acceptAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 	away := e.leaves(sa)
 	child, refusal := offer{}, wire.NotifyType(0)
 	if !away {
-		child, refusal = e.acceptChild(sa, ni, nr)
+		child, refusal = e.acceptChild(sa, nil)
+	}
+	if !away && refusal == 0 {
+		child.in = e.newESPSPI()
+		e.keymat(sa, &child, nil, ni, nr)
 	}
 	asked := m.has(wire.NotifyTicketRequest)
 	e.takeTokens(sa)

@@ -169,7 +169,10 @@ func (e *Endpoint) connected(sa *SA) {
 	}
 	e.takeLifetime(sa) // no resume moves a deadline: the gateway says what is left //rfc:4478-2-8
 	to, away := e.redirectOf(sa, nil)
-	child, refusal := e.checkChild(sa, sa.half.ni, sa.half.nr)
+	child, refusal := e.checkChild(sa, sa.child.in, nil)
+	if refusal == nil {
+		e.keymat(sa, &child, nil, sa.half.ni, sa.half.nr)
+	}
 	e.takeTokens(sa)
 	e.learnMobike(sa)
 	fresh := sa.resumed

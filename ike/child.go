@@ -3,17 +3,50 @@ package ike
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"blackswan/internal/propose"
 	"blackswan/internal/suite"
 	"blackswan/wire"
 )
 
-// The Child SA that IKE_AUTH makes, RFC 7296 2.9 and 2.17. Its traffic is the
-// data plane's; the machine keeps its SPIs.
+// Child SAs, RFC 7296 2.9 and 2.17: what is offered, chosen, installed and
+// removed. IKE_AUTH makes the first, CREATE_CHILD_SA (rekey.go) all others.
+// Their traffic is the data plane's; the machine keeps their SPIs.
 
-// maxSelectors is how many traffic selectors a side may have after narrowing.
-const maxSelectors = 16
+const (
+	maxSelectors = 16 // traffic selectors of a side after narrowing
+	maxChildren  = 16 // Child SAs of an IKE SA, those that are being replaced included
+)
+
+// phase is where an installed Child SA stands.
+type phase uint8
+
+const (
+	phaseNone     phase = iota // at most its SPI is offered
+	phaseUp                    // it carries traffic
+	phaseReplaced              // the peer has rekeyed it, and will delete it
+	phaseClosing               // our DELETE waits or is out
+	phaseLate                  // deleted; takes packets that were on their way
+)
+
+// child is a Child SA as the machine remembers it.
+type child struct {
+	ts      *selectors // nil: all that the connection allows
+	in, out uint32
+	suite   propose.ESPSuite
+	phase   phase
+	waits   bool  // the peer rekeyed: we send by it once it is known to receive (RFC 7296 2.8)
+	worn    bool  // it is due to be rekeyed
+	spent   bool  // it carries nothing more
+	asked   bool  // our DELETE is out
+	tries   uint8 // rekeys that failed
+	rekeyAt int64
+	endAt   int64 // it must not be used any more; or its phase is over
+}
+
+// selectors are the two sides of what a Child SA carries.
+type selectors struct{ local, remote []wire.Selector }
 
 // offer is a Child SA on its way.
 type offer struct {
@@ -22,15 +55,18 @@ type offer struct {
 	in, out  uint32
 	local    []wire.Selector
 	remote   []wire.Selector
-	encr     int // octets of keys of one direction
+	own      bool // its selectors are not simply what the connection allows
+	more     bool // others of the offered ones would be acceptable, too
+	encr     int  // octets of keys of one direction
 	integ    int
 	keymat   []byte
 	outFirst bool // our direction's keys come first: we are the initiator of the exchange
+	waits    bool
 }
 
-// acceptChild answers SAi2, TSi, TSr of the IKE_AUTH at hand. It returns the
-// error notify when there is no Child SA; the IKE SA stays.
-func (e *Endpoint) acceptChild(sa *SA, ni, nr []byte) (offer, wire.NotifyType) {
+// acceptChild answers SA, TSi, TSr of the request at hand, which may replace
+// old. It returns the error notify when there is no Child SA.
+func (e *Endpoint) acceptChild(sa *SA, old *child) (offer, wire.NotifyType) {
 	m := &e.msg
 	if m.sa == nil || m.tsi == nil || m.tsr == nil {
 		return offer{}, wire.NotifyNoProposalChosen
@@ -40,7 +76,11 @@ func (e *Endpoint) acceptChild(sa *SA, ni, nr []byte) (offer, wire.NotifyType) {
 		return offer{}, wire.NotifyInvalidSyntax
 	}
 	var o offer
-	o.suite, o.num, o.out, err = propose.SelectESP(proposals, sa.conn.ESP)
+	if sa.half != nil {
+		o.suite, o.num, o.out, err = propose.SelectESP(proposals, sa.conn.ESP)
+	} else {
+		o.suite, o.num, o.out, err = propose.SelectChild(proposals, sa.conn.ESP, m.group())
+	}
 	if err != nil {
 		return offer{}, wire.NotifyNoProposalChosen
 	}
@@ -49,42 +89,54 @@ func (e *Endpoint) acceptChild(sa *SA, ni, nr []byte) (offer, wire.NotifyType) {
 	if ierr != nil || rerr != nil {
 		return offer{}, wire.NotifyInvalidSyntax
 	}
-	o.remote = narrow(e.scratch.selectors[0][:0], tsi, e.allowed(0, sa.conn.RemoteTS, sa.remote))
-	o.local = narrow(e.scratch.selectors[1][:0], tsr, e.allowed(1, sa.conn.LocalTS, sa.local))
-	e.scratch.selectors[0], e.scratch.selectors[1] = o.remote, o.local
+	e.narrow(sa, &o, old.selectors(), tsr, tsi)
 	if len(o.remote) == 0 || len(o.local) == 0 {
 		return offer{}, wire.NotifyTSUnacceptable
 	}
-	o.in = e.newESPSPI()
-	e.keymat(sa, &o, ni, nr)
+	o.own = o.own || sa.child.phase != phaseNone && old == nil
 	return o, 0
 }
 
-// offerChild adds SAi2, TSi and TSr to our IKE_AUTH request.
+// offerChild adds SA, TSi and TSr to our IKE_AUTH request.
 func (e *Endpoint) offerChild(w *wire.Writer, sa *SA) {
 	if sa.child.in == 0 {
 		sa.child.in = e.newESPSPI()
 		e.children[sa.child.in] = sa.slot
 	}
-	var own [4]byte
-	binary.BigEndian.PutUint32(own[:], sa.child.in)
+	own := spiBytes(sa.child.in)
 	w.SA(propose.SpecsESP(sa.conn.ESP, own[:])...)
-	w.TS(wire.PayloadTSi, e.allowed(0, sa.conn.LocalTS, sa.local))
-	w.TS(wire.PayloadTSr, e.allowed(1, sa.conn.RemoteTS, sa.remote))
+	e.offerSelectors(w, sa, nil)
 }
 
-// addChild adds SAr2, TSi and TSr to our IKE_AUTH response.
+func (e *Endpoint) offerSelectors(w *wire.Writer, sa *SA, ts *selectors) {
+	local, remote := e.allowed(sa, ts)
+	w.TS(wire.PayloadTSi, local)
+	w.TS(wire.PayloadTSr, remote)
+}
+
+// addChild adds SA, TSi and TSr to our IKE_AUTH response.
 func (e *Endpoint) addChild(w *wire.Writer, o offer) {
-	var own [4]byte
-	binary.BigEndian.PutUint32(own[:], o.in)
+	own := spiBytes(o.in)
 	w.SA(propose.SpecOfESP(o.suite, o.num, own[:]))
+	e.addSelectors(w, o)
+}
+
+func (e *Endpoint) addSelectors(w *wire.Writer, o offer) {
 	w.TS(wire.PayloadTSi, o.remote)
 	w.TS(wire.PayloadTSr, o.local)
+	if o.more {
+		w.Notify(wire.Notify{Type: wire.NotifyAdditionalTSPossible})
+	}
 }
 
-// checkChild takes SAr2, TSi and TSr of the response: one of our proposals,
-// and selectors within what we asked for.
-func (e *Endpoint) checkChild(sa *SA, ni, nr []byte) (offer, error) {
+func spiBytes(spi uint32) (b [4]byte) {
+	binary.BigEndian.PutUint32(b[:], spi)
+	return b
+}
+
+// checkChild takes SA, TSi and TSr of the response at hand: one of our
+// proposals, and selectors within ts, which we asked for.
+func (e *Endpoint) checkChild(sa *SA, in uint32, ts *selectors) (offer, error) {
 	m := &e.msg
 	if m.sa == nil || m.tsi == nil || m.tsr == nil {
 		if n, ok := m.failure(); ok {
@@ -98,33 +150,43 @@ func (e *Endpoint) checkChild(sa *SA, ni, nr []byte) (offer, error) {
 	if err != nil || ierr != nil || rerr != nil {
 		return offer{}, errMalformed
 	}
-	o := offer{in: sa.child.in, outFirst: true}
-	if o.suite, o.out, err = propose.CheckESP(choice, sa.conn.ESP); err != nil {
+	o := offer{in: in, outFirst: true}
+	if sa.half != nil {
+		o.suite, o.out, err = propose.CheckESP(choice, sa.conn.ESP)
+	} else {
+		o.suite, o.out, err = propose.CheckChild(choice, sa.conn.ESP)
+	}
+	if err != nil {
 		return offer{}, err
 	}
-	o.local = narrow(e.scratch.selectors[0][:0], tsi, e.allowed(0, sa.conn.LocalTS, sa.local))
-	o.remote = narrow(e.scratch.selectors[1][:0], tsr, e.allowed(1, sa.conn.RemoteTS, sa.remote))
-	e.scratch.selectors[0], e.scratch.selectors[1] = o.local, o.remote
+	e.narrow(sa, &o, ts, tsi, tsr)
 	if len(o.local) == 0 || len(o.remote) == 0 {
 		return offer{}, errMalformed
 	}
-	e.keymat(sa, &o, ni, nr)
 	return o, nil
 }
 
-// keymat derives the keys of both directions (RFC 7296 2.17).
-func (e *Endpoint) keymat(sa *SA, o *offer, ni, nr []byte) {
+// keymat derives the keys of both directions (RFC 7296 2.17). shared is empty
+// where there was no key exchange.
+func (e *Endpoint) keymat(sa *SA, o *offer, shared, ni, nr []byte) {
 	o.encr, o.integ = suite.ChildKeyLen(o.suite.Encr, o.suite.KeyBits, o.suite.Integ)
 	o.keymat = e.scratch.keymat[:2*(o.encr+o.integ)]
-	suite.DeriveChild(e.prf(sa.suite), o.keymat, sa.keys.D(sa.suite), nil, ni, nr)
+	suite.DeriveChild(e.prf(sa.suite), o.keymat, sa.keys.D(sa.suite), shared, ni, nr)
 }
 
-// install tells the data plane, the survivors' map and the SA.
-func (e *Endpoint) install(sa *SA, o offer) {
-	if sa.child.in != 0 && sa.child.in != o.in {
-		delete(e.children, sa.child.in)
+// install tells the data plane, the survivors' map and the SA. The newest is
+// the SA's first: it is what a resume finds again.
+func (e *Endpoint) install(sa *SA, o offer) *child {
+	if sa.child.phase != phaseNone {
+		before := sa.child
+		c := e.chill(sa)
+		c.more = append(c.more, &before)
 	}
-	sa.child = child{in: o.in, out: o.out, suite: o.suite, up: true}
+	sa.child = child{in: o.in, out: o.out, suite: o.suite, phase: phaseUp, waits: o.waits}
+	c := &sa.child
+	if o.own {
+		c.ts = &selectors{slices.Clone(o.local), slices.Clone(o.remote)}
+	}
 	e.children[o.in] = sa.slot
 	e.outbound[o.out] = sa.slot
 	half := o.encr + o.integ
@@ -132,46 +194,141 @@ func (e *Endpoint) install(sa *SA, o offer) {
 	if !o.outFirst {
 		first, second = second, first
 	}
+	soft, hard := e.age(sa, c)
 	e.childs = append(e.childs, Child{
 		Connection: sa.conn.Name, SPIIn: o.in, SPIOut: o.out, Suite: o.suite,
 		EncrOut: first[:o.encr], IntegOut: first[o.encr:], EncrIn: second[:o.encr], IntegIn: second[o.encr:],
 		LocalTS: o.local, RemoteTS: o.remote, Local: sa.local.addrPort(), Remote: sa.remote.addrPort(),
-		Encap: e.encap(sa), Behind: sa.natted, Resumed: sa.resumed,
+		Encap: e.encap(sa), Behind: sa.natted, Resumed: sa.resumed, Waits: o.waits, Soft: soft, Hard: hard,
 	})
 	e.put(Output{Kind: OutputInstall, SA: sa.handle(), Child: &e.childs[len(e.childs)-1]})
-	if e.cfg.RollCall != RollCallOff {
-		e.record(sa, Record{Kind: RecordChild, Slot: int(sa.slot), ESPSPI: o.in, Entry: Entry{SPIs: sa.spi, Original: sa.Original, Generation: sa.gen}}) //rfc:6290-8.2-1
-	}
+	e.noteChild(sa)
+	return c
 }
 
-// removeChild takes sa's Child SA from the data plane.
-func (e *Endpoint) removeChild(sa *SA) {
-	if sa.child.in != 0 {
-		delete(e.children, sa.child.in)
-	}
-	if !sa.child.up {
-		sa.child = child{}
-		return
-	}
-	delete(e.outbound, sa.child.out)
-	e.childs = append(e.childs, Child{Connection: sa.conn.Name, SPIIn: sa.child.in, SPIOut: sa.child.out})
-	e.put(Output{Kind: OutputRemove, SA: sa.handle(), Child: &e.childs[len(e.childs)-1]})
-	if e.cfg.RollCall != RollCallOff {
+// noteChild writes the SA's first Child SA into the survivors' map.
+func (e *Endpoint) noteChild(sa *SA) {
+	switch {
+	case e.cfg.RollCall == RollCallOff:
+	case sa.child.phase == phaseNone:
 		e.record(sa, Record{Kind: RecordChildGone, Slot: int(sa.slot)})
+	default:
+		e.record(sa, Record{Kind: RecordChild, Slot: int(sa.slot), ESPSPI: sa.child.in, Entry: Entry{SPIs: sa.spi, Original: sa.Original, Generation: sa.gen}}) //rfc:6290-8.2-1
 	}
-	sa.child = child{}
 }
 
-// moveChild tells the data plane where the peer is now.
-func (e *Endpoint) moveChild(sa *SA) {
-	if !sa.child.up {
+// removeChildren takes all Child SAs of sa from the data plane.
+func (e *Endpoint) removeChildren(sa *SA) {
+	for sa.child.in != 0 {
+		e.removeChild(sa, &sa.child)
+	}
+}
+
+// removeChild takes c from the data plane. Another one becomes the SA's first
+// in its place.
+func (e *Endpoint) removeChild(sa *SA, c *child) {
+	delete(e.children, c.in)
+	if c.phase != phaseNone {
+		delete(e.outbound, c.out)
+		e.tellChild(OutputRemove, sa, c)
+	}
+	more := sa.more()
+	if c != &sa.child {
+		sa.cold.more = slices.DeleteFunc(more, func(x *child) bool { return x == c })
 		return
 	}
-	e.childs = append(e.childs, Child{
-		Connection: sa.conn.Name, SPIIn: sa.child.in, SPIOut: sa.child.out,
-		Local: sa.local.addrPort(), Remote: sa.remote.addrPort(), Encap: e.encap(sa), Behind: sa.natted,
-	})
-	e.put(Output{Kind: OutputMove, SA: sa.handle(), Child: &e.childs[len(e.childs)-1]})
+	noted := c.phase != phaseNone
+	if sa.child = (child{}); len(more) > 0 {
+		at := max(slices.IndexFunc(more, func(x *child) bool { return x.phase == phaseUp }), 0)
+		sa.child, sa.cold.more = *more[at], slices.Delete(more, at, at+1)
+	}
+	if noted {
+		e.noteChild(sa)
+	}
+}
+
+// tellChild tells the data plane of one that it has: where the peer is now, or
+// no more than its SPIs.
+func (e *Endpoint) tellChild(kind OutputKind, sa *SA, c *child) {
+	told := Child{Connection: sa.conn.Name, SPIIn: c.in, SPIOut: c.out}
+	if kind == OutputMove {
+		told.Local, told.Remote, told.Encap, told.Behind = sa.local.addrPort(), sa.remote.addrPort(), e.encap(sa), sa.natted
+	}
+	e.childs = append(e.childs, told)
+	e.put(Output{Kind: kind, SA: sa.handle(), Child: &e.childs[len(e.childs)-1]})
+}
+
+// moveChildren tells the data plane where the peer is now.
+func (e *Endpoint) moveChildren(sa *SA) {
+	for c := range sa.installed {
+		e.tellChild(OutputMove, sa, c)
+	}
+}
+
+// prefer lets traffic leave by c: its peer is known to receive by it.
+func (e *Endpoint) prefer(sa *SA, c *child) {
+	if c.waits {
+		c.waits = false
+		e.tellChild(OutputPrefer, sa, c)
+	}
+}
+
+// more are the Child SAs of sa but the first.
+func (sa *SA) more() []*child {
+	if sa.cold == nil {
+		return nil
+	}
+	return sa.cold.more
+}
+
+// installed yields the Child SAs that the data plane has.
+func (sa *SA) installed(yield func(*child) bool) {
+	if sa.child.phase == phaseNone || !yield(&sa.child) {
+		return
+	}
+	for _, c := range sa.more() {
+		if !yield(c) {
+			return
+		}
+	}
+}
+
+// childIn is the installed Child SA with that inbound SPI, childOut the one
+// with that outbound SPI which is not deleted yet, or nil.
+func (sa *SA) childIn(spi uint32) *child {
+	for c := range sa.installed {
+		if c.in == spi {
+			return c
+		}
+	}
+	return nil
+}
+
+func (sa *SA) childOut(spi uint32) *child {
+	for c := range sa.installed {
+		if c.out == spi && c.phase != phaseLate {
+			return c
+		}
+	}
+	return nil
+}
+
+// carries reports whether sa has a Child SA that stays.
+func (sa *SA) carries() bool {
+	for c := range sa.installed {
+		if c.phase == phaseUp {
+			return true
+		}
+	}
+	return false
+}
+
+// selectors are those of c that the connection does not tell. c may be nil.
+func (c *child) selectors() *selectors {
+	if c == nil {
+		return nil
+	}
+	return c.ts
 }
 
 // newESPSPI is shard 6 | random 26 bits, above 255, not live and not one that
@@ -187,9 +344,16 @@ func (e *Endpoint) newESPSPI() uint32 {
 	}
 }
 
-// allowed are the configured selectors, or the address itself where they are
-// dynamic.
-func (e *Endpoint) allowed(buf int, ts []wire.Selector, a addr) []wire.Selector {
+// allowed are the selectors of ts, those of the connection without it, or the
+// address itself where they are dynamic.
+func (e *Endpoint) allowed(sa *SA, ts *selectors) (local, remote []wire.Selector) {
+	if ts != nil {
+		return ts.local, ts.remote
+	}
+	return e.dynamic(0, sa.conn.LocalTS, sa.local), e.dynamic(1, sa.conn.RemoteTS, sa.remote)
+}
+
+func (e *Endpoint) dynamic(buf int, ts []wire.Selector, a addr) []wire.Selector {
 	if len(ts) > 0 {
 		return ts
 	}
@@ -198,27 +362,35 @@ func (e *Endpoint) allowed(buf int, ts []wire.Selector, a addr) []wire.Selector 
 	return e.scratch.dynamic[buf : buf+1]
 }
 
-// narrow appends the intersections of what is offered with what is allowed
-// (RFC 7296 2.9), without repeats.
-func narrow(dst []wire.Selector, offered wire.TS, allowed []wire.Selector) []wire.Selector {
+// narrow gives o what is both offered and allowed (RFC 7296 2.9).
+func (e *Endpoint) narrow(sa *SA, o *offer, ts *selectors, local, remote wire.TS) {
+	allowed := [2][]wire.Selector{}
+	allowed[0], allowed[1] = e.allowed(sa, ts)
+	for side, offered := range [...]wire.TS{local, remote} {
+		var all bool
+		e.scratch.selectors[side], all = common(e.scratch.selectors[side][:0], offered, allowed[side])
+		o.more = o.more || !all
+	}
+	o.local, o.remote = e.scratch.selectors[0], e.scratch.selectors[1]
+	o.own = ts != nil || len(sa.conn.LocalTS) == 0 || len(sa.conn.RemoteTS) == 0
+}
+
+// common appends the intersections of what is offered with what is allowed, in
+// the order of the offer and without repeats, and tells whether all have room.
+func common(dst []wire.Selector, offered wire.TS, allowed []wire.Selector) (_ []wire.Selector, all bool) {
 	for o := range offered.Selectors() {
 		for _, a := range allowed {
 			s, ok := intersect(o, a)
-			if ok && len(dst) < maxSelectors && !holds(dst, s) {
+			switch {
+			case !ok || slices.Contains(dst, s):
+			case len(dst) == maxSelectors:
+				return dst, false
+			default:
 				dst = append(dst, s)
 			}
 		}
 	}
-	return dst
-}
-
-func holds(list []wire.Selector, s wire.Selector) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
+	return dst, true
 }
 
 func intersect(a, b wire.Selector) (wire.Selector, bool) {

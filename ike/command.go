@@ -73,6 +73,8 @@ const (
 	ReportUsed       ReportKind = iota + 1 // first authenticated packet of Child SA SPI, in (rule D7)
 	ReportMoved                            // authenticated packet of SPI from a new source (rule G3)
 	ReportSent                             // packets left by Child SA SPI and none has come since; at most every few seconds
+	ReportWorn                             // Child SA SPI has reached its Soft volume, or nears its last sequence number
+	ReportSpent                            // Child SA SPI carries nothing more
 	ReportUnknownSPI                       // ESP packet with an SPI that no SA owns (rule A8)
 )
 

@@ -77,6 +77,7 @@ type Timers struct {
 	CrowdStep   time.Duration  // first step of the wait before a full handshake (rule E7)
 	CrowdCap    time.Duration  // its cap
 	DrainGrace  time.Duration  // how long an SA that was sent away may take to go (RFC 5685 5)
+	Linger      time.Duration  // a Child SA that was replaced takes late packets for so long
 	EndGrace    time.Duration  // how long an SA outlives its authentication or lifetime (RFC 4478 2)
 }
 
@@ -102,6 +103,7 @@ func DefaultTimers() Timers {
 		CrowdStep:   2 * time.Second,
 		CrowdCap:    time.Minute,
 		DrainGrace:  30 * time.Second,
+		Linger:      5 * time.Second,
 		EndGrace:    30 * time.Second,
 	}
 }
@@ -160,16 +162,18 @@ type Connection struct {
 	Gateways   []Gateway      // initiator: others of the same identity and secrets
 	GatewayNAT uint16         // initiator: the gateway's port for UDP encapsulation, normally 4500
 
-	Fragment  int           // largest IKE datagram in octets, IP and UDP headers not counted
-	DPD       time.Duration // silence after which the peer's liveness is checked; 0: only on hints
-	Liveness  Liveness
-	Reauth    time.Duration // responder: AUTH_LIFETIME; 0: none (RFC 4478)
-	Lifetime  time.Duration // of the IKE SA; bounds the ticket (RFC 5723 6.2)
-	Tickets   bool          // ask for (initiator) or grant (responder) tickets
-	Redirects bool          // initiator: follow REDIRECT (RFC 5685)
-	MOBIKE    bool          // the client may change its address (RFC 4555)
-	Libreswan bool          // the short AUTH form and no COOKIE on resume (rules E2, F1)
-	Grant     ticket.Limits
+	Fragment      int           // largest IKE datagram in octets, IP and UDP headers not counted
+	DPD           time.Duration // silence after which the peer's liveness is checked; 0: only on hints
+	Liveness      Liveness
+	Reauth        time.Duration // responder: AUTH_LIFETIME; 0: none (RFC 4478)
+	Lifetime      time.Duration // of the keys of the IKE SA, which is rekeyed before; 0: none; bounds the ticket (RFC 5723 6.2)
+	ChildLifetime time.Duration // of a Child SA; 0: none. It is rekeyed before (RFC 7296 2.8)
+	ChildVolume   Volume        // of a Child SA, both directions together
+	Tickets       bool          // ask for (initiator) or grant (responder) tickets
+	Redirects     bool          // initiator: follow REDIRECT (RFC 5685)
+	MOBIKE        bool          // the client may change its address (RFC 4555)
+	Libreswan     bool          // the short AUTH form and no COOKIE on resume (rules E2, F1)
+	Grant         ticket.Limits
 
 	Routability Routability // responder: when traffic follows a client's update (RFC 4555 3.7)
 

@@ -403,8 +403,13 @@ func (e *Endpoint) Plane(now time.Time, r Report) {
 	switch r.Kind {
 	case ReportUsed:
 		e.hear(sa)
+		if k := sa.childIn(r.SPI); k != nil {
+			e.prefer(sa, k)
+		}
 	case ReportSent:
 		e.sentTraffic(sa)
+	case ReportWorn, ReportSpent:
+		e.worn(sa, r.SPI, r.Kind == ReportSpent)
 	case ReportMoved:
 		e.follow(sa, Packet{Local: r.Local, Remote: r.Remote, Marker: r.Marker})
 	}
@@ -419,5 +424,5 @@ func (e *Endpoint) follow(sa *SA, p Packet) {
 	sa.moved = e.now
 	sa.local, sa.remote, sa.marker = pack(p.Local), pack(p.Remote), p.Marker
 	e.noteRollCall(sa)
-	e.moveChild(sa)
+	e.moveChildren(sa)
 }

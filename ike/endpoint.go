@@ -245,6 +245,11 @@ func (e *Endpoint) newSA(original bool) *SA {
 	if !ok {
 		return nil
 	}
+	return e.spawn(original, own)
+}
+
+// spawn gives an SA a slot; own is its SPI of ours.
+func (e *Endpoint) spawn(original bool, own wire.SPI) *SA {
 	sa := &SA{Original: original, Client: original, gen: e.generation()}
 	if n := len(e.free); n > 0 {
 		sa.slot, e.free = e.free[n-1], e.free[:n-1]
@@ -298,7 +303,14 @@ func (e *Endpoint) Answer(now time.Time, a Answer) {
 	}
 	delete(e.asked, a.ID)
 	sa := e.sa(h)
-	if sa == nil || sa.half == nil || sa.half.question != a.ID {
+	switch {
+	case sa == nil:
+		e.drop(DropStale)
+		return
+	case sa.half == nil:
+		e.creationAnswer(sa, &a)
+		return
+	case sa.half.question != a.ID:
 		e.drop(DropStale)
 		return
 	}
@@ -315,13 +327,16 @@ func (e *Endpoint) Answer(now time.Time, a Answer) {
 	}
 }
 
-// ask puts a Question whose answer belongs to sa.
-func (e *Endpoint) ask(sa *SA, q Question) {
+// ask puts a Question that the half-open sa waits for.
+func (e *Endpoint) ask(sa *SA, q Question) { sa.half.question = e.question(sa, q) }
+
+// question puts a Question whose answer belongs to sa, and returns its ID.
+func (e *Endpoint) question(sa *SA, q Question) uint64 {
 	e.lastAsked++
 	q.ID, q.Conn, q.Asked = e.lastAsked, sa.conn, time.Duration(e.now)
 	e.asked[q.ID] = sa.handle()
-	sa.half.question = q.ID
 	e.put(Output{Kind: OutputAsk, SA: sa.handle(), Question: &q})
+	return q.ID
 }
 
 // Deadline is when Advance must be called at the latest.

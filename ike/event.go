@@ -32,6 +32,7 @@ const (
 	OutputInstall                       // Child
 	OutputRemove                        // Child: only its SPIs are set
 	OutputMove                          // Child: its SPIs, Local, Remote, Encap and Behind are set
+	OutputPrefer                        // Child: its SPIs are set; packets that fit several leave by it from now
 	OutputRecord                        // Record
 	OutputForward                       // Packet belongs to Endpoint number Shard
 	OutputEvent                         // Event
@@ -62,6 +63,8 @@ type Child struct {
 	Encap             bool // UDP encapsulation, RFC 3948
 	Behind            bool // we are behind a NAT
 	Resumed           bool
+	Waits             bool   // no packet leaves by it while another one fits, until OutputPrefer (RFC 7296 2.8)
+	Soft, Hard        Volume // what it may carry before ReportWorn, and at all
 }
 
 // RecordKind says what a Record keeps.
@@ -127,6 +130,8 @@ const (
 	EventMoved                               // MOBIKE: traffic goes to and from another address now; Remote is the peer's
 	EventRedirected                          // client: it goes to the gateway Remote (RFC 5685)
 	EventDrained                             // gateway: of those that follow REDIRECT nobody is left here
+	EventRekeyed                             // the IKE SA Old has an heir (RFC 7296 2.18)
+	EventChild                               // CREATE_CHILD_SA made a Child SA
 	EventOutlived                            // the authentication or the lifetime of an SA is over: it is deleted
 )
 
@@ -149,6 +154,7 @@ func (b By) String() string {
 type Event struct {
 	Kind       EventKind
 	SPIs       wire.SPIs
+	Old        wire.SPIs // EventRekeyed
 	Connection *Connection
 	Identity   []byte // the peer's identity: type octet and data
 	Remote     netip.AddrPort

@@ -1,15 +1,13 @@
 package ike
 
 import (
-	"encoding/binary"
-
 	"blackswan/qcd"
 	"blackswan/ticket"
 	"blackswan/wire"
 )
 
-// INFORMATIONAL, RFC 7296 1.4, in both directions, and the clean refusal of
-// CREATE_CHILD_SA.
+// INFORMATIONAL, RFC 7296 1.4, in both directions, and the requests of an SA one
+// after the other.
 
 // requestKind is what a request of ours is about.
 type requestKind uint8
@@ -22,7 +20,8 @@ const (
 	requestDelete               // of the IKE SA
 	requestTicket               // TICKET_REQUEST (RFC 5723 4.1)
 	requestToken                // a new QCD_TOKEN for the peer (RFC 6290 4.4)
-	requestRelease              // DELETE of the Child SA
+	requestRelease              // DELETE of Child SAs
+	requestCreate               // CREATE_CHILD_SA
 	requestMove                 // UPDATE_SA_ADDRESSES (RFC 4555 3.5)
 	requestRedirect             // REDIRECT: a gateway that drains (RFC 5685 5)
 	requestRoute                // return routability of the client's address (RFC 4555 3.7)
@@ -37,6 +36,9 @@ func (e *Endpoint) request(sa *SA, kind requestKind) {
 	if sa.state != stateEstablished && !(sa.state == stateDeleting && kind == requestDelete) {
 		return
 	}
+	if sa.replaced() && kind != requestDelete { // nothing else is said any more (RFC 7296 2.8)
+		return
+	}
 	c := e.chill(sa)
 	if c.open.kind != requestNone {
 		for _, k := range append(c.waiting, c.open.kind) {
@@ -47,12 +49,19 @@ func (e *Endpoint) request(sa *SA, kind requestKind) {
 		c.waiting = append(c.waiting, kind)
 		return
 	}
+	x := wire.ExchangeInformational
+	if kind == requestCreate {
+		if x = wire.ExchangeCreateChildSA; !sa.stands(c.ours) {
+			e.forget(sa)
+			return
+		}
+	}
 	id, ok := sa.sent.Open()
 	if !ok { // Message IDs are used up: RFC 7296 2.2
 		e.ended(sa, "message ids used up", true)
 		return
 	}
-	w := e.compose(sa, wire.ExchangeInformational, false, id)
+	w := e.compose(sa, x, false, id)
 	atLeast := 0
 	switch kind {
 	case requestEmpty:
@@ -60,10 +69,9 @@ func (e *Endpoint) request(sa *SA, kind requestKind) {
 	case requestDelete:
 		w.Delete(wire.Delete{Protocol: wire.ProtocolIKE})
 	case requestRelease:
-		var b [4]byte
-		binary.BigEndian.PutUint32(b[:], sa.child.in)
-		w.Delete(wire.Delete{Protocol: wire.ProtocolESP, SPISize: 4, SPIs: b[:]})
-		e.removeChild(sa)
+		e.addRelease(w, sa)
+	case requestCreate:
+		e.addCreation(w, sa)
 	case requestTicket:
 		w.Notify(wire.Notify{Type: wire.NotifyTicketRequest}) //rfc:5723-4.1-4 5723-7-1
 	case requestToken:
@@ -90,6 +98,10 @@ func (e *Endpoint) response(sa *SA, p Packet, h wire.Header) {
 		e.drop(DropState)
 		return
 	}
+	if (c.open.kind == requestCreate) != (h.Exchange == wire.ExchangeCreateChildSA) {
+		e.drop(DropState)
+		return
+	}
 	first, plain, done := e.unprotect(sa, p.Data, h)
 	if !done {
 		return
@@ -99,6 +111,10 @@ func (e *Endpoint) response(sa *SA, p Packet, h wire.Header) {
 		return
 	}
 	e.hear(sa)
+	if c.open.kind == requestCreate {
+		e.created(sa, first, plain, nil)
+		return
+	}
 	answered := c.open
 	kind := answered.kind
 	c.open = exchange{}
@@ -113,11 +129,13 @@ func (e *Endpoint) response(sa *SA, p Packet, h wire.Header) {
 	case kind == requestRedirect:
 		e.sent(sa)
 	case kind == requestDelete:
-		e.ended(sa, "deleted by us", false)
+		e.ended(sa, sa.end("deleted by us"), false)
 		return
 	case e.msg.has(wire.NotifyInvalidSyntax): // fatal in both peers: RFC 7296 2.21.3
 		e.ended(sa, "the peer could not read us", true)
 		return
+	case kind == requestRelease:
+		e.releaseAnswered(sa)
 	case kind != requestTicket || err != nil || sa.state != stateEstablished:
 	case e.msg.has(wire.NotifyTicketACK): // again not now: not faster than rule D9 grants
 		sa.renewAt = e.now + 10e9
@@ -127,13 +145,15 @@ func (e *Endpoint) response(sa *SA, p Packet, h wire.Header) {
 	e.nextRequest(sa)
 }
 
-// nextRequest opens what waited behind the answered request.
+// nextRequest opens what waited behind the answered request, or what sa is due
+// for by now.
 func (e *Endpoint) nextRequest(sa *SA) {
-	if c := sa.cold; c != nil && len(c.waiting) > 0 {
+	for c := sa.cold; c != nil && len(c.waiting) > 0 && c.open.kind == requestNone; {
 		kind := c.waiting[0]
 		c.waiting = c.waiting[1:]
 		e.request(sa, kind)
 	}
+	e.pursue(sa)
 	e.thaw(sa)
 	e.schedule(sa)
 }
@@ -142,7 +162,7 @@ func (e *Endpoint) nextRequest(sa *SA) {
 func (e *Endpoint) request37(sa *SA, h wire.Header, first wire.PayloadType, plain []byte) {
 	r := informational
 	if h.Exchange == wire.ExchangeCreateChildSA {
-		r = createChild
+		r = createRequest
 	}
 	err := e.msg.sort(r, first, plain)
 	switch {
@@ -153,8 +173,7 @@ func (e *Endpoint) request37(sa *SA, h wire.Header, first wire.PayloadType, plai
 			e.ended(sa, "the peer cannot be read", true)
 		}
 	case h.Exchange == wire.ExchangeCreateChildSA:
-		// Neither kind of rekey is made yet: say so, and keep what there is.
-		e.respondNotify(sa, h, wire.Notify{Type: wire.NotifyNoAdditionalSAs})
+		e.createAsked(sa, first, plain, nil)
 	case h.Exchange == wire.ExchangeInformational:
 		e.informed(sa, h)
 	default:
@@ -210,37 +229,16 @@ func (e *Endpoint) deleted(sa *SA, h wire.Header) bool {
 		}
 		e.compose(sa, wire.ExchangeInformational, true, h.MessageID)
 		msg := e.protect(sa, 0)
-		if !sa.Client {
-			e.raise(sa, ticket.Revoked, true) //rfc:5723-9.8-1
-		}
-		if sa.tun != nil {
-			e.forgetTicket(sa.tun) //rfc:5723-6.2-1
-		}
+		back := e.undone(sa)
+		e.revoke(sa)
 		e.sendBack(sa, msg)
-		e.ended(sa, "deleted by the peer", false)
+		e.ended(sa, sa.end("deleted by the peer"), false)
+		if back != nil {
+			e.nextRequest(back)
+		}
 		return true
 	}
 	return false
-}
-
-// releaseChildren answers DELETE of Child SAs with our halves of the pairs.
-func (e *Endpoint) releaseChildren(w *wire.Writer, sa *SA) {
-	for _, b := range e.msg.deletes[:e.msg.nDeletes] {
-		d, err := wire.ParseDelete(b)
-		if err != nil || d.Protocol != wire.ProtocolESP {
-			continue
-		}
-		for i := range d.Count() {
-			if !sa.child.up || d.SPI32(i) != sa.child.out {
-				continue
-			}
-			var own [4]byte
-			binary.BigEndian.PutUint32(own[:], sa.child.in)
-			w.Delete(wire.Delete{Protocol: wire.ProtocolESP, SPISize: 4, SPIs: own[:]})
-			e.removeChild(sa)
-			e.event(sa, Event{Kind: EventChildFailed, Err: errReleased})
-		}
-	}
 }
 
 func (e *Endpoint) respondNotify(sa *SA, h wire.Header, n wire.Notify) {
@@ -269,17 +267,26 @@ func (e *Endpoint) deleteSA(sa *SA) {
 		e.ended(sa, "", false)
 		return
 	}
-	if !sa.Client {
-		e.raise(sa, ticket.Revoked, true)
-	}
-	if sa.tun != nil {
-		e.forgetTicket(sa.tun) //rfc:5723-6.2-1
-	}
+	e.revoke(sa)
 	if sa.cold != nil {
 		sa.cold.waiting = nil // nothing of it is worth a message now
 	}
 	e.request(sa, requestDelete)
 	sa.state = stateDeleting
+}
+
+// revoke ends the tickets of sa, whose DELETE leaves or has come; those of an SA
+// that has an heir are the heir's.
+func (e *Endpoint) revoke(sa *SA) {
+	switch {
+	case sa.replaced():
+		return
+	case !sa.Client:
+		e.raise(sa, ticket.Revoked, true) //rfc:5723-9.8-1
+	}
+	if sa.tun != nil {
+		e.forgetTicket(sa.tun) //rfc:5723-6.2-1
+	}
 }
 
 // addToken gives the peer the token of this SA (RFC 6290 4.1).

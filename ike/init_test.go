@@ -266,28 +266,6 @@ func TestRFC7296_2_4_InitialContact(t *testing.T) {
 	w.one()
 }
 
-func TestRekeyIsRefusedCleanly(t *testing.T) {
-	w := newWorld(t, "rekey")
-	w.connect()
-	_, c := w.one()
-	id, _ := c.sent.Open()
-	m := w.cl.e.compose(c, wire.ExchangeCreateChildSA, false, id)
-	m.Nonce(make([]byte, 32))
-	m.Notify(wire.Notify{Protocol: wire.ProtocolESP, Type: wire.NotifyRekeySA, SPI: []byte{1, 2, 3, 4}})
-	msgs := append([]byte(nil), w.cl.e.protect(c, 0)...)
-	w.cl.e.chill(c).open = exchange{kind: requestEmpty, id: id, msgs: msgs, at: w.cl.e.now + 1e9}
-	w.gw.e.Packet(w.now, Packet{Local: w.gw.addr, Remote: w.cl.addr, Data: append([]byte(nil), msgs...)})
-	o, ok := w.gw.e.Next()
-	if !ok || o.Kind != OutputSend {
-		t.Fatal("no answer")
-	}
-	h, _ := wire.ParseHeader(o.Packet.Data)
-	first, plain, _ := w.cl.e.unprotect(c, o.Packet.Data, h)
-	if err := w.cl.e.msg.sort(informational, first, plain); err != nil || !w.cl.e.msg.has(wire.NotifyNoAdditionalSAs) {
-		t.Fatal("not NO_ADDITIONAL_SAS", err)
-	}
-}
-
 // Messages that no peer sends: each is dropped, the SA stays as it was.
 func TestNoiseAroundAnSA(t *testing.T) {
 	w := newWorld(t, "noise")

@@ -18,6 +18,7 @@ type scratch struct {
 	dynamic   [2]wire.Selector
 	keymat    [2 * (36 + 64)]byte
 	token     [32]byte
+	nonce     [nonceLen]byte
 	name      []byte
 }
 

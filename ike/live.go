@@ -46,6 +46,9 @@ func (e *Endpoint) tick(sa *SA) {
 		sa.endAt = 0
 		e.outlived(sa)
 	}
+	if sa.state == stateEstablished {
+		e.tickAges(sa)
+	}
 }
 
 func due(t, now int64) bool { return t != 0 && t <= now }
@@ -159,6 +162,7 @@ func (e *Endpoint) establish(sa *SA) {
 	sa.heard = e.now
 	e.planCheck(sa)
 	e.planEnd(sa)
+	e.planRekey(sa)
 }
 
 // uncount takes a half-open SA out of the counts and of its ticket's chain.
@@ -181,7 +185,7 @@ func (e *Endpoint) uncount(sa *SA) {
 func (e *Endpoint) discard(sa *SA) {
 	e.uncount(sa)
 	e.freeHalf(sa)
-	e.removeChild(sa)
+	e.removeChildren(sa)
 	e.release(sa)
 }
 
@@ -193,7 +197,7 @@ func (e *Endpoint) down(sa *SA, why string, silent bool) {
 		return
 	}
 	e.event(sa, Event{Kind: EventDown, Reason: why})
-	e.removeChild(sa)
+	e.removeChildren(sa)
 	if e.cfg.RollCall != RollCallOff {
 		e.record(sa, Record{Kind: RecordRollCallGone, Slot: int(sa.slot)})
 	}
@@ -227,6 +231,12 @@ func (e *Endpoint) ended(sa *SA, why string, silent bool) {
 func (e *Endpoint) release(sa *SA) {
 	for dir := range 2 {
 		e.dropPieces(sa, dir)
+	}
+	if c := sa.cold; c != nil {
+		e.forget(sa)
+		if c.theirs != nil {
+			delete(e.asked, c.theirs.question)
+		}
 	}
 	delete(e.ours, sa.ours()) //rfc:6290-5.3-1
 	sa.keys = suite.Keys{}

@@ -164,7 +164,7 @@ func (e *Endpoint) move(sa *SA) {
 		e.requestAnew(sa, requestRoute) //rfc:4555-3.7-1
 	}
 	if !check || sa.conn.Routability == RoutabilityAfter {
-		e.moveChild(sa)
+		e.moveChildren(sa)
 		e.event(sa, Event{Kind: EventMoved})
 	}
 }
@@ -218,7 +218,7 @@ func (e *Endpoint) pathAnswered(sa *SA, x *exchange) (ended bool) {
 	switch x.kind {
 	case requestRoute:
 		if sa.conn.Routability == RoutabilityBefore {
-			e.moveChild(sa)
+			e.moveChildren(sa)
 			e.event(sa, Event{Kind: EventMoved})
 		}
 	case requestMove:
@@ -251,7 +251,7 @@ func (e *Endpoint) updateAnswered(sa *SA) (ended bool) {
 	t.tried = 0
 	t.local, t.remote, t.marker, t.mapped = sa.local, sa.remote, sa.marker, len(t.ticket) > 0
 	e.noteRollCall(sa)
-	e.moveChild(sa)
+	e.moveChildren(sa)
 	e.event(sa, Event{Kind: EventMoved})
 	return false
 }
@@ -350,7 +350,7 @@ func (e *Endpoint) movedTo(t *tunnel, local netip.AddrPort) {
 	case sa.mobike:
 		sa.local.ip = ip
 		t.tried = 0
-		e.moveChild(sa)
+		e.moveChildren(sa)
 		e.doubt(sa)
 		e.requestAnew(sa, requestMove)
 	case len(t.ticket) > 0:

@@ -227,7 +227,7 @@ func (e *Endpoint) chill(sa *SA) *cold {
 
 // thaw takes an idle cold part away.
 func (e *Endpoint) thaw(sa *SA) {
-	if c := sa.cold; c != nil && c.open.kind == requestNone && len(c.waiting) == 0 && c.pieces == [2]*pieces{} {
+	if c := sa.cold; c != nil && c.open.kind == requestNone && len(c.waiting) == 0 && c.pieces == [2]*pieces{} && c.settled(e.now) {
 		sa.cold = nil
 	}
 }

@@ -56,6 +56,8 @@ func (e *Endpoint) outlived(sa *SA) {
 	over := e.wall >= sa.endsAt()+int64(e.cfg.Timers.EndGrace/1e9)
 	switch {
 	case sa.state != stateEstablished:
+	case sa.replaced(): // whose DELETE has not come
+		e.deleteSA(sa)
 	case t == nil || over && t.sa == sa.handle():
 		e.event(sa, Event{Kind: EventOutlived})
 		e.deleteSA(sa)
@@ -93,7 +95,7 @@ func (e *Endpoint) keepOld(t *tunnel) {
 	if t.elsewhere {
 		t.elsewhere, t.from = false, netip.Addr{}
 		t.ike[1] = netip.AddrPortFrom(sa.remote.addrPort().Addr(), t.home.Port())
-		if !sa.child.up { // it was redirected in IKE_AUTH: there is nothing to keep
+		if !sa.carries() { // it was redirected in IKE_AUTH: there is nothing to keep
 			e.abandon(sa, "redirected in vain")
 		} else {
 			e.planEnd(sa)

@@ -48,7 +48,7 @@ func TestRFC4478_2_MakeBeforeBreak(t *testing.T) {
 	if again.has(wire.NotifyInitialContact) {
 		t.Error("INITIAL_CONTACT beside a live SA (RFC 7296 2.4)")
 	}
-	if len(w.cl.kids) != 2 || len(w.cl.removed) != 1 || w.cl.removed[0].SPIIn != w.cl.kids[0].SPIIn || !c.child.up {
+	if len(w.cl.kids) != 2 || len(w.cl.removed) != 1 || w.cl.removed[0].SPIIn != w.cl.kids[0].SPIIn || !c.carries() {
 		t.Errorf("Child SAs: %d installed, %d removed", len(w.cl.kids), len(w.cl.removed))
 	}
 	if at := w.last(w.cl, EventDown); at < w.last(w.cl, EventEstablished) {
@@ -94,6 +94,8 @@ func TestLifetimeEndsAnSA(t *testing.T) {
 		gw.Connections[0].Lifetime, cl.Connections[0].Lifetime = time.Hour, time.Hour
 	})
 	w.connect()
+	g, c := w.one()
+	g.rekeyAt, c.rekeyAt = 0, 0
 	w.run(61 * time.Minute)
 	outcome(t, w, 2, 0)
 	w.one()

@@ -391,7 +391,7 @@ func TestGatewayHasAnotherAddress(t *testing.T) {
 	w.run(10 * time.Minute)
 	w.gw.e.Command(w.now, Command{Kind: CommandForget})
 	w.drain(w.gw)
-	if sa := w.with(gw2); !sa.resumed {
+	if w.with(gw2); !w.cl.last(EventEstablished).Resumed {
 		t.Error("a full handshake at the new address")
 	}
 }

@@ -270,14 +270,17 @@ func (e *Endpoint) claim(sa *SA) {
 }
 
 // confirmed is the first authenticated packet of the peer's under a resumed
-// SA, other than a copy of its IKE_AUTH: now the ticket is spent (rule D7).
+// SA, other than a copy of its IKE_AUTH: now the ticket is spent (rule D7). Under
+// an SA that the peer has rekeyed it ends the tickets of the old one (rule D5).
 func (e *Endpoint) confirmed(sa *SA) {
 	if !sa.confirm {
 		return
 	}
 	sa.confirm = false
 	e.raise(sa, sa.claimed+1, false) //rfc:5723-4.3.1-5
-	e.event(sa, Event{Kind: EventConfirmed})
+	if sa.resumed {
+		e.event(sa, Event{Kind: EventConfirmed})
+	}
 }
 
 // raise lifts the floor of sa's lineage: tickets below it are refused. Raises
@@ -299,7 +302,7 @@ const ticketYears = 8 * 24 * 3600
 // identities. It returns what TICKET_LT_OPAQUE holds in the arena; empty: NACK.
 func (e *Endpoint) grant(sa *SA) []byte {
 	switch {
-	case sa.Client: // RFC 5723 4.1: the gateway's side does not ask //rfc:5723-4.1-5
+	case sa.Client, sa.replaced(): // RFC 5723 4.1: the gateway's side does not ask //rfc:5723-4.1-5
 		return nil
 	case !sa.conn.Tickets, sa.askedAt != 0 && e.now-sa.askedAt < 10e9: // rule D9
 		return nil

@@ -65,8 +65,13 @@ var (
 
 	informational = allow(map[wire.PayloadType]often{wire.PayloadDelete: many, wire.PayloadCP: maybe})
 	clearNotify   = allow(nil)
-	createChild   = allow(map[wire.PayloadType]often{
-		wire.PayloadSA: many, wire.PayloadNonce: many, wire.PayloadKE: many, wire.PayloadTSi: many, wire.PayloadTSr: many, wire.PayloadCP: many,
+
+	// RFC 7296 1.3: without selectors it is about an IKE SA.
+	createRequest = allow(map[wire.PayloadType]often{
+		wire.PayloadSA: once, wire.PayloadNonce: once, wire.PayloadKE: maybe, wire.PayloadTSi: maybe, wire.PayloadTSr: maybe, wire.PayloadCP: maybe,
+	})
+	createResponse = allow(map[wire.PayloadType]often{
+		wire.PayloadSA: maybe, wire.PayloadNonce: maybe, wire.PayloadKE: maybe, wire.PayloadTSi: maybe, wire.PayloadTSr: maybe, wire.PayloadCP: maybe,
 	})
 )
 

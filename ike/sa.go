@@ -5,7 +5,6 @@ import (
 	"net/netip"
 
 	"blackswan/internal/frag"
-	"blackswan/internal/propose"
 	"blackswan/internal/suite"
 	"blackswan/internal/window"
 	"blackswan/qcd"
@@ -48,24 +47,29 @@ type SA struct {
 	cold *cold            // an open request, waiting requests, reassembly
 	tun  *tunnel          // initiator: the connection that this SA serves
 
+	child child // the first, or what stands in its place
+
 	spi       wire.SPIs
 	lineage   [16]byte // of the tickets that this SA grants (rule D5)
 	serial    uint32
 	claimed   uint32 // serial of the ticket that made this SA, 0: a full handshake
 	slot      uint32
 	use       uint32 // how often the slot was used, for Handle
+	peerNext  uint32 // next SA of the same peer, slot+1
 	state     state
 	Original  bool // we made this SA: the I flag, the order of the SPIs, SK_*i and SK_*r
 	Client    bool // we began the first SA of the series: tickets
 	resumed   bool
-	marker    bool // packets carry the non-ESP marker
-	frag      bool // both sides support fragmentation
-	rollCall  bool // the peer announced the roll call
-	behind    bool // a NAT is on the path
-	natted    bool // we are behind one
-	redirects bool // responder: the client follows REDIRECT (RFC 5685)
-	mobike    bool // both sides move (RFC 4555)
-	confirm   bool // resumed and not yet confirmed (rule D7)
+	marker    bool  // packets carry the non-ESP marker
+	frag      bool  // both sides support fragmentation
+	rollCall  bool  // the peer announced the roll call
+	behind    bool  // a NAT is on the path
+	natted    bool  // we are behind one
+	redirects bool  // responder: the client follows REDIRECT (RFC 5685)
+	mobike    bool  // both sides move (RFC 4555)
+	confirm   bool  // resumed or rekeyed, and not yet confirmed (rules D5, D7)
+	worn      bool  // the IKE SA is due to be rekeyed
+	tries     uint8 // rekeys of it that failed
 	form      uint8
 	method    [2]uint8 // authentication methods of the initiator and the responder
 	gen       uint8    // generation of our SPI (rule B2)
@@ -73,16 +77,13 @@ type SA struct {
 	budget    qcd.Budget
 	suite     suite.Suite
 	keys      suite.Keys
+	local     addr
+	remote    addr
 	iv        uint64
 	recv      window.Recv
 	sent      window.Send
 	respSum   uint64 // hash of the request that resp answers
 	reqSum    uint64 // hash of the request at hand
-	peerNext  uint32 // next SA of the same peer, slot+1
-	local     addr
-	remote    addr
-
-	child child
 
 	// Times are ns since the Endpoint began; 0: none.
 	due       int64 // what the heap knows
@@ -97,18 +98,11 @@ type SA struct {
 	cacheAt   int64 // the cached response goes
 	askedAt   int64 // last TICKET_REQUEST granted, or sent
 	renewAt   int64 // client: ask for the next ticket
+	rekeyAt   int64 // the IKE SA wants a rekey
 	endAt     int64 // client: log in anew; gateway: the authentication is over (RFC 4478)
 
 	// Unix seconds.
 	born, fullAuth, lastKE, reauth int64
-}
-
-// child is the Child SA as the machine remembers it: traffic and keys are the
-// data plane's.
-type child struct {
-	in, out uint32
-	suite   propose.ESPSuite
-	up      bool
 }
 
 // half is what an SA needs only until it is established.
@@ -174,6 +168,24 @@ type cold struct {
 	open    exchange
 	waiting []requestKind
 	pieces  [2]*pieces // of a request, of a response
+
+	more         []*child  // Child SAs but the first
+	ours, theirs *creation // CREATE_CHILD_SA under way
+	created      bucket    // how many the peer has asked for
+
+	makes  bool       // a Child SA is to be made
+	makeAt int64      // when
+	wants  *selectors // which
+	tries  uint8      // how often it failed
+
+	heir  Handle // the SA that has replaced this one
+	elder Handle // the SA that this one replaces, while our own rekey of it is open
+}
+
+// settled reports whether c holds nothing about Child SAs and rekeys.
+func (c *cold) settled(now int64) bool {
+	return len(c.more) == 0 && c.ours == nil && c.theirs == nil && !c.makes && c.makeAt == 0 && c.heir == 0 && c.elder == 0 &&
+		c.created.second != now/createPeriod/1e9
 }
 
 // pieces are the fragments of one message that have come.
@@ -229,6 +241,9 @@ func (sa *SA) earliest() int64 {
 				due = sooner(due, p.Since+piecesLife)
 			}
 		}
+	}
+	if sa.state == stateEstablished {
+		due = sooner(due, sa.ages())
 	}
 	if h := sa.half; h != nil {
 		due = sooner(due, sooner(h.nackAt, h.silentAt))

@@ -53,7 +53,7 @@ func (e *Endpoint) view(now time.Time, sa *SA) View {
 	if sa.born != 0 {
 		v.Born, v.Silent = sa.born, now.Sub(e.time(sa.heard))
 	}
-	if sa.child.up {
+	if sa.child.phase != phaseNone {
 		v.ChildIn, v.ChildOut = sa.child.in, sa.child.out
 	}
 	if t := sa.tun; t != nil {

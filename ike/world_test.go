@@ -61,22 +61,23 @@ type world struct {
 }
 
 type node struct {
-	name    string
-	e       *Endpoint
-	cfg     Config
-	addr    netip.AddrPort
-	also    []netip.Addr // of a gateway
-	moves   []Child
-	conn    *Connection
-	events  []Event
-	records []Record
-	kids    []Child
-	removed []Child
-	roll    map[int]Entry
-	kidmap  map[int]Survivor
-	ticket  *Record
-	answer  func(q *Question) *Answer // nil: the world answers
-	hook    func(q *Question)
+	name      string
+	e         *Endpoint
+	cfg       Config
+	addr      netip.AddrPort
+	also      []netip.Addr // of a gateway
+	moves     []Child
+	conn      *Connection
+	events    []Event
+	records   []Record
+	kids      []Child
+	removed   []Child
+	preferred []uint32
+	roll      map[int]Entry
+	kidmap    map[int]Survivor
+	ticket    *Record
+	answer    func(q *Question) *Answer // nil: the world answers
+	hook      func(q *Question)
 }
 
 var (
@@ -186,6 +187,8 @@ func (w *world) drain(n *node) {
 			c := *o.Child
 			c.EncrIn, c.EncrOut = append([]byte(nil), c.EncrIn...), append([]byte(nil), c.EncrOut...)
 			n.kids = append(n.kids, c)
+		case OutputPrefer:
+			n.preferred = append(n.preferred, o.Child.SPIIn)
 		case OutputMove:
 			n.moves = append(n.moves, *o.Child)
 		case OutputRemove:

@@ -32,6 +32,7 @@ type entry struct {
 type Client struct {
 	Conn    *ike.Connection
 	Fulls   int // full handshakes that were finished
+	Rekeys  int // of its IKE SA
 	Resumes int // resumes that were finished
 
 	name   string
@@ -257,19 +258,17 @@ func (g *Gateway) esp(spi uint32, from, to netip.AddrPort, marker bool) {
 		return
 	}
 	m := g.shards[int(spi>>26)%g.cfg.Shards]
-	for sa, c := range m.plane {
-		if c.in != spi {
-			continue
-		}
-		used, moved := c.used, c.from.IsValid() && c.from != from
-		c.used, c.from = true, from
-		m.plane[sa] = c
-		if !used {
-			m.report(ike.Report{Kind: ike.ReportUsed, SPI: spi})
-		} else if moved {
-			m.report(ike.Report{Kind: ike.ReportMoved, SPI: spi, Local: to, Remote: from, Marker: marker})
-		}
+	c, known := m.plane[spi]
+	if !known {
+		m.report(ike.Report{Kind: ike.ReportUnknownSPI, SPI: spi, Local: to, Remote: from, Marker: marker, Length: espLength})
 		return
 	}
-	m.report(ike.Report{Kind: ike.ReportUnknownSPI, SPI: spi, Local: to, Remote: from, Marker: marker, Length: espLength})
+	used, moved := c.used, c.from.IsValid() && c.from != from
+	c.used, c.from = true, from
+	m.plane[spi] = c
+	if !used {
+		m.report(ike.Report{Kind: ike.ReportUsed, SPI: spi})
+	} else if moved {
+		m.report(ike.Report{Kind: ike.ReportMoved, SPI: spi, Local: to, Remote: from, Marker: marker})
+	}
 }

@@ -25,8 +25,8 @@ type machine struct {
 	asleep time.Time // until then the host is suspended
 
 	held  map[ike.Handle]*held
-	plane map[ike.Handle]child // installed Child SAs
-	cause int                  // octets of the input at hand, 0: none that a peer sent
+	plane map[uint32]child // installed Child SAs by inbound SPI
+	cause int              // octets of the input at hand, 0: none that a peer sent
 }
 
 // owner is the gateway or a host.
@@ -64,7 +64,7 @@ func (m *machine) begin(cfg *ike.Config) {
 		panic("sim: " + err.Error())
 	}
 	m.e, m.life = e, m.life+1
-	m.held, m.plane = map[ike.Handle]*held{}, map[ike.Handle]child{}
+	m.held, m.plane = map[ike.Handle]*held{}, map[uint32]child{}
 	m.look()
 }
 
@@ -165,16 +165,16 @@ func (m *machine) output(o ike.Output) {
 		m.answer(o.Question)
 	case ike.OutputInstall:
 		c := o.Child
-		m.plane[o.SA] = child{
+		m.plane[c.SPIIn] = child{
 			in: c.SPIIn, out: c.SPIOut, encrIn: string(c.EncrIn), encrOut: string(c.EncrOut),
 			integIn: string(c.IntegIn), integOut: string(c.IntegOut), local: c.Local, remote: c.Remote,
 		}
 	case ike.OutputMove:
-		c := m.plane[o.SA]
+		c := m.plane[o.Child.SPIIn]
 		c.local, c.remote = o.Child.Local, o.Child.Remote
-		m.plane[o.SA] = c
+		m.plane[o.Child.SPIIn] = c
 	case ike.OutputRemove:
-		delete(m.plane, o.SA)
+		delete(m.plane, o.Child.SPIIn)
 	case ike.OutputRecord:
 		m.record(o.SA, *o.Record)
 	case ike.OutputForward:

@@ -25,6 +25,8 @@ type watch struct {
 	twice     []made                             // had two within this step
 	confirmed map[ticketID]int
 	lineage   map[wire.SPIs][16]byte // of the tickets of a client's SA
+	tickets   map[wire.SPIs]ticketID // the last of a client's SA
+	least     map[[16]byte]uint32    // serials below it ended with a rekey
 	revoked   map[[16]byte]bool      // both ends know of the DELETE
 	ledger    map[account]*balance
 	called    map[wire.SPIs]int // showings of the roll call, since the boot
@@ -61,7 +63,7 @@ func newWatch(w *World) *watch {
 		w: w, clients: map[*ike.Connection]*Client{}, shown: map[wire.SPI]ticketID{},
 		atGateway: map[wire.SPIs]made{}, atHost: map[wire.SPIs]*Client{},
 		keys: [2]map[wire.SPIs][sha256.Size]byte{{}, {}}, live: map[made]int{}, confirmed: map[ticketID]int{},
-		lineage: map[wire.SPIs][16]byte{}, revoked: map[[16]byte]bool{}, ledger: map[account]*balance{}, called: map[wire.SPIs]int{},
+		lineage: map[wire.SPIs][16]byte{}, tickets: map[wire.SPIs]ticketID{}, least: map[[16]byte]uint32{}, revoked: map[[16]byte]bool{}, ledger: map[account]*balance{}, called: map[wire.SPIs]int{},
 	}
 }
 
@@ -102,7 +104,13 @@ func (x *watch) gatewayEvent(m *machine, ev *ike.Event) {
 		x.keys[0][ev.SPIs] = keysOf(ev)
 	case ike.EventEstablished:
 		x.established(m.owner.(*Gateway), ev)
+	case ike.EventRekeyed:
+		id := x.atGateway[ev.Old]
+		x.atGateway[ev.SPIs], x.atGateway[ev.Old] = id, made{by: id.by}
 	case ike.EventDown:
+		if t, ok := x.tickets[ev.SPIs]; ok && ev.Reason == "rekeyed" {
+			x.least[t.lineage] = max(x.least[t.lineage], t.serial+1)
+		}
 		id := x.atGateway[ev.SPIs]
 		if x.live[id]--; x.live[id] <= 0 {
 			delete(x.live, id)
@@ -136,6 +144,9 @@ func (x *watch) established(g *Gateway, ev *ike.Event) {
 		if x.revoked[id.lineage] {
 			x.w.fail("%s was resumed with the ticket of a deleted SA", ev.SPIs)
 		}
+		if id.serial < x.least[id.lineage] {
+			x.w.fail("%s was resumed with a ticket of before a rekey", ev.SPIs)
+		}
 		if x.confirmed[id.ticketID] > 0 {
 			x.w.fail("%s was resumed with a spent ticket", ev.SPIs)
 		}
@@ -156,6 +167,11 @@ func (x *watch) hostEvent(h *Host, ev *ike.Event) {
 		} else {
 			c.Fulls++
 		}
+	case ike.EventRekeyed:
+		x.atHost[ev.SPIs] = c
+		x.lineage[ev.SPIs] = x.lineage[ev.Old]
+		delete(x.atHost, ev.Old)
+		c.Rekeys++
 	case ike.EventDown:
 		if ev.Reason == "deleted by us" || ev.Reason == "deleted by the peer" {
 			x.revoked[x.lineage[ev.SPIs]] = true
@@ -198,7 +214,8 @@ func (x *watch) hostSent(h *Host, p ike.Packet) {
 func (x *watch) got(r *ike.Record) {
 	var s ticket.Session
 	if x.ring.Open(&s, r.Ticket, x.w.Gateway.first.Unix()) == nil {
-		x.lineage[wire.SPIs{I: wire.SPI(s.SPIi), R: wire.SPI(s.SPIr)}] = s.Lineage
+		spis := wire.SPIs{I: wire.SPI(s.SPIi), R: wire.SPI(s.SPIr)}
+		x.lineage[spis], x.tickets[spis] = s.Lineage, ticketID{s.Lineage, s.Serial}
 	}
 }
 

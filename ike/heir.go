@@ -1,0 +1,310 @@
+package ike
+
+import (
+	"encoding/binary"
+
+	"blackswan/internal/propose"
+	"blackswan/internal/suite"
+	"blackswan/wire"
+)
+
+// The rekey of an IKE SA, RFC 7296 1.3.2, 2.8.2 and 2.18. The new SA is the
+// heir of the old one: Child SAs, lineage, tunnel, path and identity are its
+// own from the moment that it exists. What is left of the old SA waits for its
+// DELETE, which whoever began sends as its last request.
+//
+//	-> CREATE_CHILD_SA SK {SA, Ni, KEi [, N(TICKET_REQUEST)]}
+//	<- CREATE_CHILD_SA SK {SA, Nr, KEr [, N(QCD_TOKEN)] [, N(TICKET_LT_OPAQUE)]}
+//	-> INFORMATIONAL SK {D}              on the old SA
+//	-> INFORMATIONAL SK {N(QCD_TOKEN)}   on the new one
+//
+// The tickets of the old SA die with it (RFC 5723 6.2, rule D5): at the gateway
+// when it knows that its peer has the heir, at the client at once. The client
+// asks for the next in the same exchange, or by INFORMATIONAL after a rekey that
+// the gateway began (RFC 5723 4.1).
+
+// heirOffer is what the peer has chosen for the heir.
+type heirOffer struct {
+	suite suite.Suite
+	spi   wire.SPI // the peer's
+}
+
+// replaced reports whether sa has an heir.
+func (sa *SA) replaced() bool { return sa.cold != nil && sa.cold.heir != 0 }
+
+// addRekey adds what our request says.
+func (e *Endpoint) addRekey(w *wire.Writer, sa *SA, x *creation) {
+	w.SA(propose.Specs(sa.conn.IKE, binary.BigEndian.AppendUint64(nil, uint64(x.spi)))...)
+	w.Nonce(x.ni)
+	w.KE(wire.KE{Group: x.group, Data: x.pair.Public()})
+	if sa.Client && sa.conn.Tickets {
+		w.Notify(wire.Notify{Type: wire.NotifyTicketRequest})
+	}
+}
+
+// checkHeir takes the SA payload of the response at hand: one of our proposals.
+func (e *Endpoint) checkHeir(sa *SA) (h heirOffer, err error) {
+	choice, err := wire.ParseSA(e.msg.sa)
+	if err != nil {
+		return h, errMalformed
+	}
+	if h.suite, err = propose.CheckIKE(choice, sa.conn.IKE); err != nil {
+		return h, err
+	}
+	for p := range choice.Proposals() {
+		h.spi = heirSPI(p)
+	}
+	if h.spi == 0 || e.msg.nonce == nil {
+		return h, errMalformed
+	}
+	return h, nil
+}
+
+// heirSPI is the SPI in a proposal for an IKE SA, 0 without one.
+func heirSPI(p wire.Proposal) wire.SPI {
+	if len(p.SPI) != 8 {
+		return 0
+	}
+	return wire.SPI(binary.BigEndian.Uint64(p.SPI))
+}
+
+// rekeyed goes on when the peer has accepted our rekey. If it has begun one at
+// the same time, the nonces choose between the two heirs.
+func (e *Endpoint) rekeyed(sa *SA, x *creation, h heirOffer, shared []byte) {
+	m := &e.msg
+	heir := e.spawn(true, x.spi)
+	heir.spi.R = h.spi
+	e.deriveHeir(sa, heir, h.suite, shared, x.ni, m.nonce)
+	rival := e.sa(x.rival.sa)
+	lost := rival != nil && x.rival.beats(x.ni, m.nonce)
+	from := sa
+	if rival != nil {
+		rival.cold.elder = 0
+		from = rival
+	}
+	e.forget(sa)
+	if lost { // the peer deletes sa, and we what we have made
+		e.copyTo(heir, sa)
+		e.chill(heir).heir = rival.handle()
+		e.deleteSA(heir)
+		return
+	}
+	e.inherit(from, heir)
+	if rival != nil { // its creator deletes it
+		e.leave(sa, heir)
+	}
+	e.takeTokens(heir)
+	e.heirTicket(heir)
+	e.raise(heir, heir.serial, false)
+	e.request(heir, requestToken)
+	e.deleteSA(sa)
+	e.nextRequest(heir)
+}
+
+// rekeyAsked makes the heir that the peer asks for, or returns the error
+// notify, or sets x.group and waits for the key agreement.
+func (e *Endpoint) rekeyAsked(sa *SA, x *creation, proposals wire.SA, ni []byte, a *Answer) wire.Notify {
+	m := &e.msg
+	if sa.state != stateEstablished || sa.replaced() || sa.touchesChildren() {
+		return wire.Notify{Type: wire.NotifyTemporaryFailure}
+	}
+	s, num, err := propose.SelectIKE(proposals, sa.conn.IKE, m.group())
+	if err != nil {
+		return wire.Notify{Type: wire.NotifyNoProposalChosen}
+	}
+	if s.KE != m.group() {
+		return wire.Notify{Type: wire.NotifyInvalidKEPayload, Data: binary.BigEndian.AppendUint16(nil, uint16(s.KE))}
+	}
+	peer := wire.SPI(0)
+	for p := range proposals.Proposals() {
+		if p.Num == num {
+			peer = heirSPI(p)
+		}
+	}
+	if peer == 0 {
+		return wire.Notify{Type: wire.NotifyInvalidSyntax}
+	}
+	if x.group = s.KE; a == nil {
+		return wire.Notify{}
+	}
+	own, ok := e.newSPI()
+	if !ok {
+		return wire.Notify{Type: wire.NotifyTemporaryFailure}
+	}
+	nr := e.nonce(nil)
+	heir := e.spawn(false, own)
+	heir.spi.I = peer
+	e.deriveHeir(sa, heir, s, a.Shared, ni, nr)
+	ours := e.oursToo(sa)
+	asked := m.has(wire.NotifyTicketRequest)
+	e.inherit(sa, heir)
+	if ours != nil {
+		ours.rival = rival{sa: heir.handle(), low: append([]byte(nil), lower(ni, nr)...)}
+		e.chill(heir).elder = sa.handle()
+	}
+	w := e.compose(sa, wire.ExchangeCreateChildSA, true, sa.recv.Next())
+	spec := propose.SpecOf(s, num)
+	spec.SPI = binary.BigEndian.AppendUint64(nil, uint64(own))
+	w.SA(spec)
+	w.Nonce(nr)
+	w.KE(wire.KE{Group: x.group, Data: a.Public})
+	e.addToken(w, heir)
+	switch {
+	case asked && ours != nil: // it may lose: not now (rule D9)
+		w.Notify(wire.Notify{Type: wire.NotifyTicketACK})
+	case asked:
+		e.addTicket(w, heir)
+	}
+	e.respond(sa, e.protect(sa, 0))
+	sa.endAt = e.now + int64(e.cfg.Timers.EndGrace)
+	e.schedule(sa)
+	if t := heir.tun; t != nil && ours == nil { // the gateway began: RFC 5723 4.1
+		e.forgetTicket(t)
+		if heir.conn.Tickets {
+			heir.renewAt = e.now + 1e9 // it has our answer by then
+			e.schedule(heir)
+		}
+	}
+	return wire.Notify{}
+}
+
+// oursToo is our own rekey of sa if it is out; one that has not left never will.
+func (e *Endpoint) oursToo(sa *SA) *creation {
+	c := sa.cold
+	if c == nil || c.ours == nil {
+		return nil
+	}
+	if c.ours.sent {
+		return c.ours
+	}
+	e.forget(sa)
+	return nil
+}
+
+// deriveHeir makes the keys of the heir: SKEYSEED with the PRF of the old SA,
+// the rest with its own (RFC 7296 2.18).
+func (e *Endpoint) deriveHeir(sa, heir *SA, s suite.Suite, shared, ni, nr []byte) {
+	heir.suite = s
+	suite.DeriveRekey(e.prf(sa.suite), e.prf(s), s, &heir.keys, sa.keys.D(sa.suite), shared, ni, nr, uint64(heir.spi.I), uint64(heir.spi.R))
+	clear(shared)
+}
+
+// copyTo gives to what it has in common with from.
+func (e *Endpoint) copyTo(to, from *SA) {
+	to.state, to.born, to.heard, to.lastKE = stateEstablished, e.wall, e.now, e.wall
+	to.conn, to.peer, to.cert = from.conn, from.peer, from.cert
+	to.Client, to.form, to.method = from.Client, from.form, from.method
+	to.marker, to.frag, to.rollCall, to.behind, to.natted = from.marker, from.frag, from.rollCall, from.behind, from.natted
+	to.redirects, to.mobike, to.local, to.remote = from.redirects, from.mobike, from.local, from.remote
+	to.fullAuth, to.reauth = from.fullAuth, from.reauth
+	e.counts.established++
+	if to.redirects {
+		e.counts.redirects++
+	}
+	e.rememberPeer(to)
+	e.keyLog(to)
+}
+
+// inherit makes to the heir of from.
+func (e *Endpoint) inherit(from, to *SA) {
+	if to.state != stateEstablished {
+		e.copyTo(to, from)
+	}
+	to.lineage, to.claimed, to.serial = from.lineage, from.serial, from.serial+1
+	if e.lineages[to.lineage] == from.slot+1 {
+		e.lineages[to.lineage] = to.slot + 1
+	}
+	to.confirm = !to.Original && !to.Client
+	login := from.endAt
+	if life := from.conn.Lifetime; from.reauth == 0 || life > 0 && login > e.now+e.until(from.born+int64(life/1e9)) {
+		login = 0 // it was the lifetime of the keys that ended first
+	}
+	e.handDown(from, to)
+	e.leave(from, to)
+	if t := from.tun; t != nil {
+		to.tun, from.tun = t, nil
+		if t.sa == from.handle() {
+			t.sa = to.handle()
+		} else {
+			t.old = to.handle()
+		}
+	}
+	e.noteRollCall(to)
+	e.noteChild(to)
+	e.planCheck(to)
+	e.planEnd(to)
+	to.endAt = sooner(login, to.endAt)
+	e.planRekey(to)
+	e.event(to, Event{Kind: EventRekeyed, Old: from.spi})
+}
+
+// handDown moves the Child SAs, and what waits to be said about them.
+func (e *Endpoint) handDown(from, to *SA) {
+	for k := range from.installed {
+		e.children[k.in], e.outbound[k.out] = to.slot, to.slot
+	}
+	to.child, from.child = from.child, child{}
+	c := from.cold
+	if c == nil || len(c.more) == 0 && len(c.waiting) == 0 && !c.makes && c.makeAt == 0 {
+		return
+	}
+	d := e.chill(to)
+	d.more, d.waiting, d.makes, d.makeAt, d.wants, d.tries = c.more, c.waiting, c.makes, c.makeAt, c.wants, c.tries
+	d.created = c.created
+	c.more, c.waiting, c.makes, c.makeAt, c.wants = nil, nil, false, 0, nil
+}
+
+// leave makes from an SA that only waits for its end.
+func (e *Endpoint) leave(from, to *SA) {
+	e.chill(from).heir = to.handle()
+	from.rekeyAt, from.renewAt, from.checkAt, from.confirmAt, from.worn = 0, 0, 0, 0, false
+	from.endAt = e.now + int64(e.cfg.Timers.EndGrace)
+	if e.cfg.RollCall != RollCallOff {
+		e.record(from, Record{Kind: RecordRollCallGone, Slot: int(from.slot)})
+		e.record(from, Record{Kind: RecordChildGone, Slot: int(from.slot)})
+	}
+	e.schedule(from)
+}
+
+// heirTicket takes the ticket of the heir at the client; without one the old
+// goes, and the next is asked for.
+func (e *Endpoint) heirTicket(heir *SA) {
+	t := heir.tun
+	if t == nil {
+		return
+	}
+	if _, ok := e.msg.granted(); !ok {
+		e.forgetTicket(t)
+	}
+	e.takeTicket(heir)
+	answered := e.msg.has(wire.NotifyTicketACK) || e.msg.has(wire.NotifyTicketNACK) || len(t.ticket) > 0
+	if heir.conn.Tickets && !answered {
+		e.request(heir, requestTicket)
+	}
+}
+
+// undone moves everything back to the SA that the ending sa was to replace: the
+// peer has compared the nonces before us, and has deleted what it made.
+func (e *Endpoint) undone(sa *SA) (back *SA) {
+	if sa.cold == nil {
+		return nil
+	}
+	elder := e.sa(sa.cold.elder)
+	if elder == nil || elder.state != stateEstablished {
+		return nil
+	}
+	if c := elder.cold; c.ours != nil {
+		c.ours.rival = rival{}
+	}
+	e.inherit(sa, elder)
+	elder.cold.heir = 0
+	return elder
+}
+
+// end is why an SA is over: an SA that has an heir ends as it should.
+func (sa *SA) end(why string) string {
+	if sa.replaced() {
+		return "rekeyed"
+	}
+	return why
+}

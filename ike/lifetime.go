@@ -1,0 +1,181 @@
+package ike
+
+// How long keys are used (RFC 7296 2.8). Each end has its own limits in time
+// and, for Child SAs, in octets and packets. An SA is rekeyed before it reaches
+// them: by the client after 85 to 90 per cent, by the gateway after 92 to 97,
+// so that with equal limits both seldom begin at once, and many clients that
+// came together do not come together again.
+
+const (
+	clientShare  = 850 // of a lifetime, in thousandths
+	gatewayShare = 920
+	shareJitter  = 50
+)
+
+// Healing, rule D8: the keys of a resumed SA are those of its ticket, and
+// whoever stole that could read along. A new key exchange ends this.
+const (
+	healAfter  = int64(120e9)
+	healWithin = int64(780e9)
+)
+
+// Retries of a refused rekey. Who is merely busy is asked for several minutes;
+// after so many times the two are out of step (RFC 7296 2.25).
+const (
+	retryFirst = int64(10e9)
+	retryMost  = int64(600e9)
+	busyMost   = int64(60e9)
+	busyTries  = 9
+)
+
+// Volume bounds what a Child SA carries, both directions together, in inner
+// packets and their octets. 0 is no bound.
+type Volume struct{ Packets, Octets uint64 }
+
+// share is the part of a lifetime after which sa's side begins a rekey.
+func (e *Endpoint) share(sa *SA) uint64 {
+	if sa.Client {
+		return clientShare + uint64(e.within(shareJitter))
+	}
+	return gatewayShare + uint64(e.within(shareJitter))
+}
+
+// before is when a lifetime of d ns that begins now wants a rekey; 0: never.
+func (e *Endpoint) before(sa *SA, d int64) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return e.now + d/1000*int64(e.share(sa))
+}
+
+// age gives a new Child SA its limits.
+func (e *Endpoint) age(sa *SA, k *child) (soft, hard Volume) {
+	conn := sa.conn
+	hard = conn.ChildVolume
+	if hard != (Volume{}) {
+		part := e.share(sa)
+		soft = Volume{hard.Packets / 1000 * part, hard.Octets / 1000 * part}
+	}
+	if life := int64(conn.ChildLifetime); life > 0 {
+		k.rekeyAt, k.endAt = e.before(sa, life), e.now+life
+		e.schedule(sa)
+	}
+	return soft, hard
+}
+
+// planRekey sets when the IKE SA is rekeyed.
+func (e *Endpoint) planRekey(sa *SA) {
+	sa.rekeyAt = e.before(sa, int64(sa.conn.Lifetime))
+	if sa.Client && sa.resumed {
+		sa.rekeyAt = sooner(sa.rekeyAt, e.now+healAfter+e.within(healWithin))
+	}
+	e.schedule(sa)
+}
+
+// ages is when tickAges has something to do.
+func (sa *SA) ages() int64 {
+	due := sa.rekeyAt
+	if c := sa.cold; c != nil {
+		due = sooner(due, c.makeAt)
+	}
+	for k := range sa.installed {
+		due = sooner(due, sooner(k.rekeyAt, k.endAt))
+	}
+	return due
+}
+
+// tickAges does what the ages of sa and its Child SAs want.
+func (e *Endpoint) tickAges(sa *SA) {
+	if due(sa.rekeyAt, e.now) {
+		sa.rekeyAt, sa.worn = 0, true
+	}
+	if c := sa.cold; c != nil && due(c.makeAt, e.now) {
+		c.makeAt, c.makes = 0, true
+	}
+	for over := true; over; {
+		over = false
+		for k := range sa.installed {
+			if due(k.rekeyAt, e.now) {
+				k.rekeyAt, k.worn = 0, true
+			}
+			if due(k.endAt, e.now) {
+				k.endAt, over = 0, true
+				e.overdue(sa, k)
+				break
+			}
+		}
+	}
+	e.pursue(sa)
+}
+
+// overdue ends a Child SA that may not be used any more. One that could not be
+// rekeyed ends its IKE SA, too: whoever needs it begins anew (RFC 7296 2.8).
+func (e *Endpoint) overdue(sa *SA, k *child) {
+	switch {
+	case k.phase == phaseLate:
+		e.removeChild(sa, k)
+	case k.phase == phaseUp && k.tries > 0:
+		e.event(sa, Event{Kind: EventOutlived})
+		e.deleteSA(sa)
+	case k.phase == phaseUp && sa.tun != nil:
+		e.close(sa, k.in)
+		if !sa.carries() {
+			e.wantChild(sa, k.ts)
+		}
+	default: // replaced, and its peer has not deleted it
+		e.close(sa, k.in)
+	}
+}
+
+// wantChild has a Child SA made, soon: a peer that deletes each at once shall
+// not make a loop.
+func (e *Endpoint) wantChild(sa *SA, ts *selectors) {
+	c := e.chill(sa)
+	c.makeAt, c.wants = e.now+5e8+e.within(1e9), ts
+	e.schedule(sa)
+}
+
+// retry plans our next attempt after a refusal. k is the Child SA that was to
+// be rekeyed, or nil.
+func (e *Endpoint) retry(sa *SA, x *creation, k *child, busy bool) {
+	tries, at := &e.chill(sa).tries, &sa.cold.makeAt
+	switch {
+	case x.ike:
+		tries, at = &sa.tries, &sa.rekeyAt
+		sa.worn = false
+	case k != nil:
+		tries, at = &k.tries, &k.rekeyAt
+		k.worn = false
+	default:
+		sa.cold.makes = false
+	}
+	*tries = min(*tries, 20) + 1
+	switch {
+	case busy && *tries > busyTries:
+		e.deleteSA(sa)
+		return
+	case k != nil && k.spent && !busy:
+		e.overdue(sa, k)
+		return
+	}
+	most := retryMost
+	if busy {
+		most = busyMost
+	}
+	wait := min(retryFirst<<(*tries-1), most)
+	*at = e.now + wait/2 + e.within(wait/2)
+	e.schedule(sa)
+}
+
+// worn takes a report of the data plane: a Child SA nears its end, or has
+// reached it.
+func (e *Endpoint) worn(sa *SA, spi uint32, spent bool) {
+	k := sa.childIn(spi)
+	if k == nil || k.phase != phaseUp {
+		e.drop(DropStale)
+		return
+	}
+	k.spent = k.spent || spent
+	k.worn, k.rekeyAt = true, 0
+	e.pursue(sa)
+}

@@ -1,0 +1,296 @@
+package ike
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"blackswan/internal/propose"
+	"blackswan/wire"
+)
+
+// rekeyWorld has SAs that live for an hour (Child SAs) and four (IKE SAs), and
+// the ESP proposals of a text for each side.
+func rekeyWorld(t testing.TB, seed, gwESP, clESP string) *world {
+	return newWorld(t, seed, func(gw, cl *Config) {
+		for i, c := range []*Config{gw, cl} {
+			p, err := propose.ParseESP([]string{gwESP, clESP}[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Connections[0].ESP = []propose.ESP{p}
+			c.Connections[0].Lifetime, c.Connections[0].ChildLifetime = 4*time.Hour, time.Hour
+		}
+	})
+}
+
+// wear reports that the newest Child SA of a node has reached its soft volume.
+func (w *world) wear(n *node, kind ReportKind) {
+	w.t.Helper()
+	sas := n.live()
+	if len(sas) != 1 {
+		w.t.Fatalf("%s has %d SAs", n.name, len(sas))
+	}
+	w.report(n, kind, sas[0].child.in)
+}
+
+func (w *world) report(n *node, kind ReportKind, spi uint32) {
+	n.e.Plane(w.now, Report{Kind: kind, SPI: spi})
+	w.drain(n)
+}
+
+// plane is what the data plane of a node has, by inbound SPI.
+func (n *node) plane() map[uint32]Child {
+	m := map[uint32]Child{}
+	for _, c := range n.kids {
+		m[c.SPIIn] = c
+	}
+	for _, c := range n.removed {
+		delete(m, c.SPIIn)
+	}
+	return m
+}
+
+// agreed fails unless both sides have one IKE SA with equal keys and so many
+// Child SAs, the same ones with the same keys, and nothing is under way.
+func (w *world) agreed(children int) (gw, cl *SA) {
+	w.t.Helper()
+	g, c := w.one()
+	if g.spi != c.spi || g.keys != c.keys || g.Original == c.Original || g.Client || !c.Client {
+		w.t.Fatalf("%s and %s are no pair\n%s%s", g.spi, c.spi, w.text(), w.dump())
+	}
+	theirs := w.cl.plane()
+	if len(w.gw.plane()) != children || len(theirs) != children {
+		w.t.Fatalf("%d and %d Child SAs, want %d\n%s\n%s", len(w.gw.plane()), len(theirs), children, w.text(), w.dump())
+	}
+	for _, x := range w.gw.plane() {
+		y, ok := theirs[x.SPIOut]
+		if !ok || y.SPIOut != x.SPIIn || string(x.EncrIn) != string(y.EncrOut) || string(x.EncrOut) != string(y.EncrIn) || x.Suite != y.Suite {
+			w.t.Fatalf("Child SA %08x of the gateway is not the client's\n%s", x.SPIIn, w.text())
+		}
+		if !slices.Equal(x.LocalTS, y.RemoteTS) || !slices.Equal(x.RemoteTS, y.LocalTS) {
+			w.t.Fatalf("Child SA %08x carries %v and %v, and %v and %v", x.SPIIn, x.LocalTS, x.RemoteTS, y.RemoteTS, y.LocalTS)
+		}
+		if g.childIn(x.SPIIn) == nil || c.childIn(x.SPIOut) == nil {
+			w.t.Fatalf("Child SA %08x is not of the SA that lives", x.SPIIn)
+		}
+	}
+	for _, n := range w.nodes() {
+		sa := n.live()[0]
+		if cold := sa.cold; cold != nil && (cold.ours != nil || cold.theirs != nil || len(cold.waiting) > 0 || cold.heir != 0 || cold.elder != 0) {
+			w.t.Fatalf("%s: something of a rekey is left behind: %+v\n%s", n.name, cold, w.text())
+		}
+		if len(n.e.children) != children || len(n.e.outbound) != children || len(n.e.asked) != 0 || len(n.e.ours) != 1 {
+			w.t.Fatalf("%s: %d inbound and %d outbound SPIs, %d questions, %d SAs", n.name, len(n.e.children), len(n.e.outbound), len(n.e.asked), len(n.e.ours))
+		}
+		if i, ok := n.e.children[sa.child.in]; children > 0 && (!ok || i != sa.slot) {
+			w.t.Fatalf("%s: the Child SA is not found by its SPI", n.name)
+		}
+	}
+	return g, c
+}
+
+// RFC 7296 1.3.3 and 2.17: a Child SA is rekeyed by either side, with and
+// without a key exchange of its own, and the other group where the peer wants it.
+func TestRFC7296_1_3_3_ChildRekey(t *testing.T) {
+	for _, c := range []struct {
+		name, gw, cl string
+		group        wire.TransformID
+	}{
+		{"1.3.3 without a key exchange", "aes128gcm16", "aes128gcm16", wire.KENone},
+		{"1.3.3 with a key exchange", "aes128gcm16-x25519", "aes128gcm16-x25519", wire.KEX25519},
+		{"1.3 INVALID_KE_PAYLOAD names the other group", "aes128gcm16-ecp256-x25519", "aes128gcm16-x25519-ecp256", 0},
+		{"3.3.6 a key exchange that one side does without", "aes128gcm16", "aes128gcm16-x25519-none", wire.KENone},
+	} {
+		for _, who := range []string{"gw", "cl"} {
+			t.Run(c.name+", by "+who, func(t *testing.T) {
+				w := rekeyWorld(t, c.name+who, c.gw, c.cl)
+				w.connect()
+				w.run(time.Second)
+				g, old := w.agreed(1)
+				before := old.child
+				if who == "gw" {
+					w.wear(w.gw, ReportWorn)
+				} else {
+					w.wear(w.cl, ReportWorn)
+				}
+				w.deliver()
+				w.run(10 * time.Second)
+				g2, c2 := w.agreed(1)
+				if g2 != g || c2 != old || c2.child.in == before.in || c2.child.out == before.out {
+					t.Fatal("not the same IKE SA with another Child SA\n" + w.text())
+				}
+				if got := c2.child.suite.KE; c.group != 0 && got != c.group || g2.child.suite != c2.child.suite {
+					t.Errorf("key exchange %d, want %d", got, c.group)
+				}
+			})
+		}
+	}
+}
+
+// RFC 7296 2.8: who answered a rekey sends by the old Child SA until the new
+// one is known to be there, who began it sends by the new one at once; the old
+// takes late packets for a moment.
+func TestRFC7296_2_8_NoPacketIsLost(t *testing.T) {
+	w := rekeyWorld(t, "no loss", "aes128gcm16", "aes128gcm16")
+	w.connect()
+	w.run(time.Second)
+	first := w.gw.kids[0].SPIIn
+	w.lose = func(from *node, p Packet) bool { return from == w.cl && len(w.cl.kids) == 2 } // D of the client
+	w.wear(w.cl, ReportWorn)
+	w.deliver()
+	kids := w.gw.kids
+	if len(kids) != 2 || !kids[1].Waits || w.cl.kids[1].Waits || len(w.gw.preferred) != 0 {
+		t.Fatalf("%d Child SAs at the gateway\n%s", len(kids), w.text())
+	}
+	w.report(w.gw, ReportUsed, kids[1].SPIIn)
+	if !slices.Equal(w.gw.preferred, []uint32{kids[1].SPIIn}) {
+		t.Error("the new one is used, and not preferred")
+	}
+	w.report(w.gw, ReportUsed, kids[1].SPIIn)
+	if len(w.gw.preferred) != 1 || len(w.gw.removed) != 0 {
+		t.Error("preferred twice, or the old one went early")
+	}
+	w.lose = nil
+	w.run(2 * time.Second)
+	if len(w.gw.removed)+len(w.cl.removed) != 0 {
+		t.Error("the old one takes no late packets")
+	}
+	w.run(10 * time.Second)
+	if len(w.gw.removed) != 1 || w.gw.removed[0].SPIIn != first {
+		t.Errorf("%v were removed", w.gw.removed)
+	}
+	w.agreed(1)
+}
+
+// RFC 7296 2.8 (2): the request that closes the old Child SA shows that the new
+// one is known.
+func TestRFC7296_2_8_DeleteShowsTheNewOneIsThere(t *testing.T) {
+	w := rekeyWorld(t, "delete shows", "aes128gcm16", "aes128gcm16")
+	w.connect()
+	w.run(time.Second)
+	w.wear(w.cl, ReportWorn)
+	w.deliver()
+	if !slices.Equal(w.gw.preferred, []uint32{w.gw.kids[1].SPIIn}) || len(w.gw.removed) != 0 {
+		t.Errorf("preferred %x, removed %d", w.gw.preferred, len(w.gw.removed))
+	}
+}
+
+// RFC 7296 2.8: each end has limits of its own, and rekeys before them; the
+// client before the gateway, so that they seldom collide.
+func TestRFC7296_2_8_LifetimesOfChildSAs(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		gw, cl time.Duration
+		rekeys [2]int // begun by the gateway, by the client, in three hours
+	}{
+		{"equal limits: the client begins", time.Hour, time.Hour, [2]int{0, 3}},
+		{"the gateway's is shorter", 30 * time.Minute, time.Hour, [2]int{6, 0}},
+		{"the client's is shorter", time.Hour, 30 * time.Minute, [2]int{0, 6}},
+		{"none", 0, 0, [2]int{0, 0}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := rekeyWorld(t, c.name, "aes128gcm16", "aes128gcm16")
+			w.gw.conn.ChildLifetime, w.cl.conn.ChildLifetime = c.gw, c.cl
+			w.connect()
+			began := [2]int{}
+			w.lose = func(from *node, p Packet) bool {
+				if h, _ := wire.ParseHeader(p.Data); h.Exchange == wire.ExchangeCreateChildSA && h.Flags&wire.FlagResponse == 0 {
+					began[slices.Index([]*node{w.gw, w.cl}, from)]++
+				}
+				return false
+			}
+			w.run(3 * time.Hour)
+			w.run(10 * time.Second)
+			w.agreed(1)
+			if began != c.rekeys {
+				t.Errorf("%v rekeys, want %v", began, c.rekeys)
+			}
+		})
+	}
+}
+
+// The data plane gets limits of volume, and reports that bring about a rekey.
+func TestRFC7296_2_8_Volumes(t *testing.T) {
+	w := rekeyWorld(t, "volumes", "aes128gcm16", "aes128gcm16")
+	hard := Volume{Packets: 1 << 30, Octets: 1 << 40}
+	w.gw.conn.ChildVolume, w.cl.conn.ChildVolume = hard, hard
+	w.connect()
+	w.run(time.Second)
+	g, c := w.gw.kids[0], w.cl.kids[0]
+	for _, k := range []Child{g, c} {
+		if k.Hard != hard || k.Soft.Packets >= hard.Packets || k.Soft.Octets >= hard.Octets || k.Soft.Octets < hard.Octets/10*8 {
+			t.Errorf("%+v of %+v", k.Soft, k.Hard)
+		}
+	}
+	if c.Soft.Octets >= g.Soft.Octets || c.Soft.Packets >= g.Soft.Packets {
+		t.Error("the gateway would begin before the client")
+	}
+	w.wear(w.gw, ReportSpent)
+	w.wear(w.gw, ReportSpent)
+	w.deliver()
+	w.run(10 * time.Second)
+	w.agreed(1)
+	w.report(w.gw, ReportWorn, g.SPIIn) // late
+	w.report(w.gw, ReportWorn, 4711)
+	w.run(10 * time.Second)
+	if w.gw.e.Counters[DropStale] != 2 || len(w.gw.kids) != 2 {
+		t.Errorf("%d stale reports, %d Child SAs", w.gw.e.Counters[DropStale], len(w.gw.kids))
+	}
+}
+
+// RFC 7296 2.8: a Child SA that is over and could not be rekeyed ends its IKE
+// SA; the client begins anew.
+func TestRFC7296_2_8_WhatCannotBeRekeyedEnds(t *testing.T) {
+	for _, kind := range []ReportKind{ReportWorn, ReportSpent} {
+		w := rekeyWorld(t, "cannot", "aes128gcm16-ecp256", "aes128gcm16-x25519") // NO_PROPOSAL_CHOSEN
+		w.connect()
+		w.run(time.Second)
+		w.wear(w.cl, kind)
+		w.deliver()
+		if kind == ReportWorn {
+			w.run(58 * time.Minute)
+			outcome(t, w, 1, 0)
+			w.agreed(1)
+			if n := w.cl.count(EventChildFailed); n < 4 || n > 16 {
+				t.Errorf("%d attempts in an hour", n)
+			}
+			w.run(3 * time.Minute)
+		} else {
+			w.run(5 * time.Second)
+		}
+		outcome(t, w, 2, 0)
+		w.agreed(1)
+	}
+}
+
+// RFC 7296 1.4.1: the peer deletes the last Child SA: the client has another
+// one made, but never in a loop.
+func TestRFC7296_1_4_1_ClientReplacesADeletedChild(t *testing.T) {
+	w := rekeyWorld(t, "deleted child", "aes128gcm16", "aes128gcm16-x25519-none")
+	w.connect()
+	w.run(time.Second)
+	g, _ := w.agreed(1)
+	g.child.phase = phaseClosing
+	w.gw.e.at(w.now)
+	w.gw.e.pursue(g)
+	w.drain(w.gw)
+	w.deliver()
+	w.agreed(0)
+	w.run(2 * time.Second)
+	w.agreed(1)
+	outcome(t, w, 1, 0)
+	end := w.now.Add(time.Minute)
+	for w.now.Before(end) {
+		if g.child.phase == phaseUp {
+			g.child.phase = phaseClosing
+			w.gw.e.at(w.now)
+			w.gw.e.pursue(g)
+			w.drain(w.gw)
+		}
+		w.run(50 * time.Millisecond)
+	}
+	if n := len(w.gw.kids); n > 122 {
+		t.Errorf("%d Child SAs in a minute", n)
+	}
+}
