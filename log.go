@@ -102,9 +102,11 @@ func (s *shard) count(kind EventKind, by string) {
 	case Established:
 		t.Established++
 		t.Full++
+		s.node.memory.made.Add(1)
 	case Resumed:
 		t.Established++
 		t.Resumed++
+		s.node.memory.made.Add(1)
 	case Confirmed:
 		t.Confirmed++
 	case Detected:

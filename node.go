@@ -56,6 +56,7 @@ type node struct {
 	keepTicket func(*ike.Record) error // client: into the jar, or out of it
 
 	restored restored
+	memory   crowdMemory
 	mu       sync.Mutex
 	ran      bool // run was called
 	ended    bool // close was called
@@ -199,6 +200,9 @@ func (n *node) run() {
 	}
 	if n.dir != nil {
 		n.running.Go(n.housekeep)
+	}
+	if n.role == RoleGateway {
+		n.running.Go(func() { n.memory.watch(n.stop) })
 	}
 	switch { // a network in memory has no machine
 	case n.role == RoleGateway && n.cfg.listen == nil:

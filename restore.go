@@ -64,6 +64,7 @@ func (n *node) restore() error {
 	if err := errors.Join(n.restoreRollCall(ctx), n.restoreChildren(ctx)); err != nil {
 		n.note("the roll call of before cannot be read, so clients learn of the restart by their own timers: " + err.Error())
 	}
+	n.memory.expect(n.restored.entries)
 	var err error
 	if n.restored.epochs, err = n.former(ctx, callPages, childPages); err != nil {
 		return fmt.Errorf("blackswan: %w", err)

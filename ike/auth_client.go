@@ -176,7 +176,7 @@ func (e *Endpoint) connected(sa *SA) {
 	e.takeTokens(sa)
 	e.learnMobike(sa)
 	fresh := sa.resumed
-	sa.cold = nil
+	sa.cold, sa.resp = nil, nil // AUTH was the last to need IKE_SA_INIT
 	sa.sent.Close()
 	e.establish(sa)
 	if refusal == nil {

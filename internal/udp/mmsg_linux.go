@@ -310,7 +310,7 @@ func supported(rc syscall.RawConn) bool {
 // datagrams were moved.
 func mmsgCall(call, fd uintptr, headers []unix.Mmsghdr, count int) (int, syscall.Errno) {
 	for {
-		n, _, errno := unix.Syscall6(call, fd, uintptr(unsafe.Pointer(&headers[0])), uintptr(count),
+		n, _, errno := unix.RawSyscall6(call, fd, uintptr(unsafe.Pointer(&headers[0])), uintptr(count),
 			unix.MSG_DONTWAIT, 0, 0)
 		if errno != unix.EINTR {
 			return int(n), errno
