@@ -199,9 +199,9 @@ func (e *Endpoint) signedBy(sa *SA, initiator bool) suite.AuthInput {
 	own := initiator == sa.Original
 	var id []byte
 	if own {
-		id = e.idBody(sa.conn.Local.ID.Type, sa.conn.Local.ID.Data, 0)
+		id = e.idBody(sa.own(), 0)
 	} else {
-		id = e.idBody(wire.IDType(sa.peer[0]), sa.peer[1:], 0)
+		id = e.idBody(sa.peerID(), 0)
 	}
 	if initiator {
 		return suite.AuthInput{Message: hf.msg1, Nonce: hf.nr, MACedID: suite.MACedID(prf, e.scratch.macs[0][:0], sa.keys.PI(sa.suite), id)}
@@ -401,11 +401,9 @@ func (e *Endpoint) refuseAuth(sa *SA, err error) {
 
 // idBody is an ID payload without its generic header; it lives in one of two
 // scratch buffers.
-func (e *Endpoint) idBody(t wire.IDType, data []byte, buf int) []byte {
-	b := append(e.scratch.ids[buf][:0], byte(t), 0, 0, 0)
-	b = append(b, data...)
-	e.scratch.ids[buf] = b
-	return b
+func (e *Endpoint) idBody(id wire.ID, buf int) []byte {
+	e.scratch.ids[buf] = id.Append(e.scratch.ids[buf][:0])
+	return e.scratch.ids[buf]
 }
 
 // sameID compares an ID payload's body with type octet and data.

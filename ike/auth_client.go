@@ -29,7 +29,7 @@ func (e *Endpoint) sendAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 func (e *Endpoint) composeAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 	resume := sa.half.resume
 	w := e.compose(sa, wire.ExchangeIKEAuth, false, 1)
-	w.ID(wire.PayloadIDi, sa.conn.Local.ID) //rfc:5723-4.3.3-3 5723-5-1
+	w.ID(wire.PayloadIDi, sa.own()) //rfc:5723-4.3.3-3 5723-5-1
 	// Beside the SA that it replaces this one is not the only one (RFC 7296 2.4).
 	if !resume && sa.tun.old == 0 {
 		w.Notify(wire.Notify{Type: wire.NotifyInitialContact})

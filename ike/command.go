@@ -43,8 +43,10 @@ type Command struct {
 	Conn          *Connection
 	Local, Remote netip.AddrPort // CommandConnect, CommandMoved: IKE ports, no marker
 	Name          string
-	Ticket        []byte // CommandConnect: from the jar, may be empty
-	Session       []byte // CommandConnect: its encoded ticket.Session
+	Ticket        []byte  // CommandConnect: from the jar, may be empty
+	Session       []byte  // CommandConnect: its encoded ticket.Session
+	Own           wire.ID // CommandConnect: our identity, if it is not that of Conn, which others may share; kept
+	Owner         uint32  // CommandConnect: a number that comes back in what is told and asked
 	Ring          []ticket.Key
 	QCD           *qcd.Generations
 	Boot          spi.Boot
@@ -92,7 +94,10 @@ func (e *Endpoint) Command(now time.Time, c Command) {
 	e.at(now)
 	switch c.Kind {
 	case CommandConnect:
-		t := &tunnel{conn: c.Conn, ike: [2]netip.AddrPort{c.Local, c.Remote}, home: c.Remote}
+		t := &tunnel{conn: c.Conn, own: c.Own, owner: c.Owner, ike: [2]netip.AddrPort{c.Local, c.Remote}, home: c.Remote}
+		if len(c.Own.Data) == 0 {
+			t.own = c.Conn.Local.ID
+		}
 		if len(c.Ticket) > 0 {
 			t.ticket, t.session = append([]byte(nil), c.Ticket...), append([]byte(nil), c.Session...)
 			t.expires = c.Until

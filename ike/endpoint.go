@@ -334,6 +334,9 @@ func (e *Endpoint) ask(sa *SA, q Question) { sa.half.question = e.question(sa, q
 func (e *Endpoint) question(sa *SA, q Question) uint64 {
 	e.lastAsked++
 	q.ID, q.Conn, q.Asked = e.lastAsked, sa.conn, time.Duration(e.now)
+	if sa.tun != nil {
+		q.Owner = sa.tun.owner
+	}
 	e.asked[q.ID] = sa.handle()
 	e.put(Output{Kind: OutputAsk, SA: sa.handle(), Question: &q})
 	return q.ID

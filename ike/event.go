@@ -156,6 +156,7 @@ type Event struct {
 	SPIs       wire.SPIs
 	Old        wire.SPIs // EventRekeyed
 	Connection *Connection
+	Owner      uint32 // initiator: as CommandConnect told it
 	Identity   []byte // the peer's identity: type octet and data
 	Remote     netip.AddrPort
 	Resumed    bool

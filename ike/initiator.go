@@ -167,7 +167,7 @@ func (e *Endpoint) initAccepted(sa *SA, p Packet, h wire.Header) {
 			e.answered(sa)
 			return
 		}
-		e.event(nil, Event{Kind: EventFallback, Connection: sa.conn})
+		e.event(nil, Event{Kind: EventFallback, Connection: sa.conn, Owner: sa.tun.owner})
 	}
 	sa.suite, sa.spi.R = s, h.SPIr
 	e.learnFirst(sa)

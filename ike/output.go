@@ -26,6 +26,9 @@ func (e *Endpoint) event(sa *SA, ev Event) {
 		h = sa.handle()
 		ev.SPIs, ev.Connection, ev.Identity, ev.Remote = sa.spi, sa.conn, sa.peer, sa.remote.addrPort()
 		ev.Resumed = sa.resumed
+		if sa.tun != nil {
+			ev.Owner = sa.tun.owner
+		}
 	}
 	e.events = append(e.events, ev)
 	e.put(Output{Kind: OutputEvent, SA: h, Event: &e.events[len(e.events)-1]})

@@ -26,6 +26,7 @@ type Question struct {
 	Kind   QuestionKind
 	ID     uint64
 	Conn   *Connection
+	Owner  uint32 // initiator: as CommandConnect told it
 	Group  wire.TransformID
 	Pair   *suite.KeyPair
 	Public []byte

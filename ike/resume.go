@@ -207,7 +207,7 @@ const (
 func (e *Endpoint) authValues(sa *SA, prf *suite.PRF, i, r suite.AuthInput, short bool) {
 	hf := sa.half
 	pi, pr := sa.keys.PI(sa.suite), sa.keys.PR(sa.suite)
-	own, peer := e.idBody(sa.conn.Local.ID.Type, sa.conn.Local.ID.Data, 0), e.idBody(wire.IDType(sa.peer[0]), sa.peer[1:], 1)
+	own, peer := e.idBody(sa.own(), 0), e.idBody(sa.peerID(), 1)
 	idi, idr := peer, own
 	if sa.Original {
 		idi, idr = own, peer
@@ -329,7 +329,7 @@ func (e *Endpoint) grant(sa *SA) []byte {
 // remember fills s with what both ends keep of sa (RFC 5723 5, rule D4). Its
 // slices view sa and its connection.
 func (e *Endpoint) remember(sa *SA, s *ticket.Session) {
-	own := ticket.ID{Type: uint8(sa.conn.Local.ID.Type), Data: sa.conn.Local.ID.Data}
+	own := ticket.ID{Type: uint8(sa.own().Type), Data: sa.own().Data}
 	peer := ticket.ID{Type: sa.peer[0], Data: sa.peer[1:]}
 	*s = ticket.Session{IDi: peer, IDr: own}
 	if sa.Client {

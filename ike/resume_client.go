@@ -23,7 +23,7 @@ func (e *Endpoint) mayResume(t *tunnel) bool {
 	}
 	idi := wire.ID{Type: wire.IDType(s.IDi.Type), Data: s.IDi.Data}
 	idr := wire.ID{Type: wire.IDType(s.IDr.Type), Data: s.IDr.Data}
-	if own := t.conn.Local.ID; idi.Type != own.Type || string(idi.Data) != string(own.Data) || !t.conn.Remote.Matches(idr) {
+	if idi.Type != t.own.Type || string(idi.Data) != string(t.own.Data) || !t.conn.Remote.Matches(idr) {
 		return false
 	}
 	if t.conn.Remote.Auth == AuthCert && t.conn.Recheck != nil && t.conn.Recheck(&s.PeerCert, e.wall) != nil {

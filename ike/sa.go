@@ -209,6 +209,17 @@ type exchange struct {
 
 func (sa *SA) handle() Handle { return Handle(uint64(sa.use)<<32 | uint64(sa.slot+1)) }
 
+// own is our identity.
+func (sa *SA) own() wire.ID {
+	if sa.tun != nil {
+		return sa.tun.own
+	}
+	return sa.conn.Local.ID
+}
+
+// peerID is that of the peer, once it is known.
+func (sa *SA) peerID() wire.ID { return wire.ID{Type: wire.IDType(sa.peer[0]), Data: sa.peer[1:]} }
+
 // ours is the SPI of ours in this SA; it names the shard.
 func (sa *SA) ours() wire.SPI {
 	if sa.Original {

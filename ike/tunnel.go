@@ -12,6 +12,8 @@ import (
 // SA, or an attempt, or a time for the next one.
 type tunnel struct {
 	conn    *Connection
+	own     wire.ID           // our identity
+	owner   uint32            // as CommandConnect told it
 	ike     [2]netip.AddrPort // our IKE port, and that of the gateway in use
 	home    netip.AddrPort    // of the configured gateway
 	sa      Handle
@@ -61,7 +63,7 @@ func (e *Endpoint) attempt(t *tunnel) {
 		return
 	}
 	if len(t.ticket) > 0 && !t.probing() {
-		e.event(nil, Event{Kind: EventFallback, Connection: t.conn})
+		e.event(nil, Event{Kind: EventFallback, Connection: t.conn, Owner: t.owner})
 	}
 	e.startInit(t) //rfc:5723-4.3.1-1
 }

@@ -32,9 +32,9 @@ func openAuthority(dir string) (authority, error) {
 	return authority{ca, v}, err
 }
 
-// sign answers AskSign for the client of q's connection.
-func (f *authority) sign(q *ike.Question, now time.Time, a *ike.Answer) error {
-	leaf, err := f.Issue(pki.Request{ID: q.Conn.Local.ID.String(), Kind: pki.Client, Now: now})
+// sign answers AskSign with a certificate for that identity.
+func (f *authority) sign(q *ike.Question, identity string, now time.Time, a *ike.Answer) error {
+	leaf, err := f.Issue(pki.Request{ID: identity, Kind: pki.Client, Now: now})
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (c *crowd) answer(q *ike.Question, now time.Time) ike.Answer {
 	case ike.AskAgree:
 		a.Shared, a.Err = q.Pair.Shared(q.Public)
 	case ike.AskSign:
-		a.Err = c.authority.sign(q, now, &a)
+		a.Err = c.authority.sign(q, c.identity(c.first+int(q.Owner)).String(), now, &a)
 	case ike.AskVerify:
 		proof.Verify(q, c.authority.verifier, now, &a)
 	}

@@ -22,8 +22,6 @@ type crowd struct {
 	in, out weather
 	e       *ike.Endpoint
 	clients []client
-	conns   []ike.Connection // of each client: its identity differs
-	number  map[*ike.Connection]int32
 	began   time.Time // of the storm
 	turn    turn
 	orders  chan func(now time.Time)
@@ -52,8 +50,7 @@ func newCrowd(p *plan, first, n int, began time.Time) (*crowd, error) {
 		return nil, fmt.Errorf("storm: sockets of the clients: %w", err)
 	}
 	c := &crowd{
-		plan: p, first: first, port: port, in: newWeather(p.Weather, first, 0), out: newWeather(p.Weather, first, 1), clients: make([]client, n), conns: make([]ike.Connection, n),
-		number: make(map[*ike.Connection]int32, n), began: began, orders: make(chan func(time.Time)), timer: time.NewTimer(time.Hour),
+		plan: p, first: first, port: port, in: newWeather(p.Weather, first, 0), out: newWeather(p.Weather, first, 1), clients: make([]client, n), began: began, orders: make(chan func(time.Time)), timer: time.NewTimer(time.Hour),
 	}
 	boot, err := state.ThrowAway(began, rand.Reader)
 	if err != nil {
@@ -172,11 +169,10 @@ func (c *crowd) underWay() int { return c.started - int(c.seen.live.Load()) }
 // connect has client i connect for the first time.
 func (c *crowd) connect(now time.Time, i int) {
 	c.started++
-	conn := &c.conns[i]
-	*conn = c.connection(c.first + i)
-	c.number[conn] = int32(i)
 	c.clients[i].began = c.since(now)
-	c.e.Command(now, ike.Command{Kind: ike.CommandConnect, Conn: conn, Local: c.local(i), Remote: c.Gateway})
+	c.e.Command(now, ike.Command{
+		Kind: ike.CommandConnect, Conn: &c.common, Own: c.identity(c.first + i), Owner: uint32(i), Local: c.local(i), Remote: c.Gateway,
+	})
 }
 
 // lose tells client i that the gateway has lost its SA: it resumes.
@@ -218,11 +214,10 @@ func (c *crowd) drain(now time.Time) {
 // event notes what happened to a client.
 func (c *crowd) event(now int64, o ike.Output) {
 	x := o.Event
-	i, ok := c.number[x.Connection]
-	if !ok {
+	if x.Connection == nil {
 		return
 	}
-	k := &c.clients[i]
+	k := &c.clients[x.Owner]
 	switch x.Kind {
 	case ike.EventEstablished:
 		c.established(k, now, o.SA, x.Resumed)

@@ -126,12 +126,8 @@ func (p *plan) any() netip.Addr {
 	return netip.IPv6Unspecified()
 }
 
-// connection is that of client n.
-func (p *plan) connection(n int) ike.Connection {
-	c := p.common
-	c.Local.ID = wire.TextID(fmt.Sprintf(p.ID, n+1))
-	return c
-}
+// identity is that of client n, counted from 0.
+func (p *plan) identity(n int) wire.ID { return wire.TextID(fmt.Sprintf(p.ID, n+1)) }
 
 func (p *plan) timers() ike.Timers {
 	t := ike.DefaultTimers()
