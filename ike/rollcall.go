@@ -24,6 +24,14 @@ var rollCallVendor = func() (v [16]byte) {
 // again; three showings at most.
 var roundsAt = [3]int64{0, 3e9, 15e9}
 
+// callWindow clients at most are between their first showing and their return:
+// who is called sooner than he can be served waits in a queue, and sends again.
+// Who is not back after callPatience counts no more: he may be gone.
+const (
+	callWindow   = 1024
+	callPatience = 250e6 // ns
+)
+
 // rollCall is what of it is still to do: three cursors over one list, the
 // latest heard first.
 type rollCall struct {
@@ -31,6 +39,8 @@ type rollCall struct {
 	cursor  [3]int
 	byShown map[wire.SPIs]int
 	shown   uint64 // messages
+	awaited int    // lines that callWindow is about
+	behind  int    // cursor: lines before it are awaited no more
 }
 
 type line struct {
@@ -83,14 +93,34 @@ func (c *rollCall) next() int64 {
 	for r := range c.cursor {
 		if i := c.skip(r); i < len(c.lines) {
 			if r == 0 {
-				return 1
-			}
-			if first := c.lines[i].first; first != 0 {
+				at = sooner(at, c.opens())
+			} else if first := c.lines[i].first; first != 0 {
 				at = sooner(at, first+roundsAt[r])
 			}
 		}
 	}
 	return at
+}
+
+// opens is when the window lets one more be called.
+func (c *rollCall) opens() int64 {
+	if c.awaited < callWindow {
+		return 1
+	}
+	return c.lines[c.behind].first + callPatience
+}
+
+// giveUp stops waiting for who is not back in time.
+func (c *rollCall) giveUp(now int64) {
+	for ; c.behind < c.cursor[0]; c.behind++ {
+		switch l := &c.lines[c.behind]; {
+		case l.stopped:
+		case l.first+callPatience > now:
+			return
+		default:
+			c.awaited--
+		}
+	}
 }
 
 // skip moves round r's cursor over lines that are not to be shown any more.
@@ -101,14 +131,15 @@ func (c *rollCall) skip(r int) int {
 	return c.cursor[r]
 }
 
-// showRollCall shows at most n lines: one call between two batches of packets,
-// so that what clients send back sets the pace.
+// showRollCall shows at most n lines, as far as callWindow allows: who comes
+// back sets the pace.
 func (e *Endpoint) showRollCall(n int) {
 	c := &e.call
+	c.giveUp(e.now)
 	for r := range c.cursor {
 		for n > 0 {
 			i := c.skip(r)
-			if i == len(c.lines) {
+			if i == len(c.lines) || r == 0 && c.awaited >= callWindow {
 				break
 			}
 			l := &c.lines[i]
@@ -117,6 +148,7 @@ func (e *Endpoint) showRollCall(n int) {
 			}
 			if r == 0 {
 				l.first = e.now
+				c.awaited++
 			}
 			c.cursor[r]++
 			n--
@@ -145,7 +177,10 @@ func (e *Endpoint) showLine(x Entry) {
 // stopRollCall ends the showing of an SA that was resumed.
 func (e *Endpoint) stopRollCall(old wire.SPIs) {
 	if i, ok := e.call.byShown[old]; ok {
-		e.call.lines[i].stopped = true
+		l := &e.call.lines[i]
+		if l.stopped = true; l.first != 0 && i >= e.call.behind {
+			e.call.awaited--
+		}
 		delete(e.call.byShown, old)
 	}
 }
