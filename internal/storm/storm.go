@@ -71,7 +71,7 @@ var ErrOptions = errors.New("storm")
 
 // garbage is the part of what the clients hold, in per cent, that may lie
 // beside it: a hundred thousand clients fit into 300 MB.
-const garbage = 30
+const garbage = 20
 
 // settle is a moment in which everything is written that is written behind: the
 // roll call is on disk a second late at most (rule C2). A gateway of ours has
@@ -146,7 +146,6 @@ func (s *storm) run(ctx context.Context) (_ *Report, err error) {
 	if err := pause(ctx, settle); err != nil {
 		return nil, err
 	}
-	dumpHeap("full")
 	s.full(ctx, r, before, s.Process.usage(), took)
 	if s.Echo {
 		if r.EchoCPU, err = s.echoCPU(ctx); err != nil {
