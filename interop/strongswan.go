@@ -54,6 +54,7 @@ func (n *Node) StartCharon(t testing.TB, settings ...string) *Charon {
   retransmit_base = 1.4
   retransmit_tries = 3
   keep_alive = 0
+  delete_rekeyed_delay = 1
   %s
 }
 swanctl {

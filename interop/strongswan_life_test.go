@@ -165,21 +165,6 @@ func TestStrongSwanWrongSecret(t *testing.T) {
 	})
 }
 
-// A rekey is refused with NO_ADDITIONAL_SAS until it is built (RFC 7296 1.3).
-// strongSwan takes that for a peer to authenticate with anew, and does.
-func TestStrongSwanRekeyRefused(t *testing.T) {
-	f := meetSwan(t)
-	ours, _ := f.swanDials(t, f.charon, usual)
-	for _, kind := range []string{"--child", "--ike"} {
-		mark := f.charon.Mark()
-		_, _ = f.charon.Swanctl(t, "--rekey", kind, "office")
-		f.charon.Await(t, mark, `parsed CREATE_CHILD_SA response \d+ \[ N\(NO_ADD_SAS\) \]`)
-		f.charon.Await(t, mark, `IKE_SA office\[\d+\] established`)
-		ours.AwaitUp(t)
-		f.charon.AwaitUp(t, "office")
-	}
-}
-
 // Our gateway dies. strongSwan has no RFC 6290: it asks, hears tokens that it
 // does not know, and comes back by its own timers.
 func TestStrongSwanOutlivesOurCrash(t *testing.T) {

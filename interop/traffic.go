@@ -164,6 +164,27 @@ func (p *Pulse) Beat(t testing.TB, after time.Time) (came time.Time) {
 	return came
 }
 
+// Beats waits for so many more answers.
+func (p *Pulse) Beats(t testing.TB, count int) {
+	t.Helper()
+	for range count {
+		p.Beat(t, time.Now())
+	}
+}
+
+// Missed is how many pings were never answered, of those before the last that
+// was.
+func (p *Pulse) Missed() int {
+	last, answered := 0, map[int]bool{}
+	for _, line := range p.log.since(0) {
+		if m := sequence.FindStringSubmatch(line); m != nil {
+			number, _ := strconv.Atoi(m[1])
+			last, answered[number] = max(last, number), true
+		}
+	}
+	return last - len(answered)
+}
+
 // Last is when the last answer before a moment came.
 func (p *Pulse) Last(before time.Time) (last time.Time) {
 	for _, at := range p.beats() {
@@ -174,7 +195,10 @@ func (p *Pulse) Last(before time.Time) (last time.Time) {
 	return last
 }
 
-var beat = regexp.MustCompile(`^\[(\d+)\.(\d{6})\] \d+ bytes from `)
+var (
+	beat     = regexp.MustCompile(`^\[(\d+)\.(\d{6})\] \d+ bytes from `)
+	sequence = regexp.MustCompile(` bytes from .* icmp_seq=(\d+) `)
+)
 
 func (p *Pulse) beats() (came []time.Time) {
 	for _, line := range p.log.since(0) {
