@@ -19,14 +19,14 @@ packages=(
   strongswan-charon charon-systemd strongswan-swanctl strongswan-pki
   libcharon-extra-plugins libcharon-extauth-plugins
   libstrongswan-extra-plugins libstrongswan-standard-plugins
-  tshark tcpdump iproute2 iputils-ping nftables iperf3 curl debootstrap openssl
+  tshark tcpdump iproute2 iputils-ping nftables iperf3 curl debootstrap openssl chromium
 )
 
 installed() { dpkg-query -W -f '${db:Status-Status}\n' "$@" 2>/dev/null | grep -c '^installed$' || true; }
 
 install_packages() {
   [[ $(installed "${packages[@]}") == "${#packages[@]}" ]] && return
-  echo "installing strongSwan, tshark and the tools"
+  echo "installing strongSwan, tshark, Chromium and the tools"
   # The daemons run only where a test starts them, never as services.
   local policy=/usr/sbin/policy-rc.d
   if [[ ! -e $policy ]]; then

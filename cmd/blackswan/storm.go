@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 type stormFlags struct {
 	storm.Options
 	from, crash, process string
+	report               string
 	natPort              uint16
 }
 
@@ -79,6 +81,7 @@ func (f *stormFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.crash, "crash", "", "process, unit or command that kills the gateway")
 	c.Flags().IntVar(&f.Crashes, "crashes", 1, "how often the gateway crashes, each time when half of the clients are back")
 	c.Flags().StringVar(&f.process, "process", "", "number or name of the gateway's process on this machine, to measure it")
+	c.Flags().StringVar(&f.report, "report", "", "write the report as a page to this file")
 	c.Flags().DurationVar(&f.Patience, "patience", 0, "the longest wait for all clients (default one that grows with them)")
 }
 
@@ -142,6 +145,11 @@ func runStorm(c *cobra.Command, f *stormFlags, args []string) error {
 	if err != nil {
 		return err
 	}
+	if f.report != "" {
+		if err := writePage(f.report, report); err != nil {
+			return err
+		}
+	}
 	if wantsJSON(c) {
 		err = print(c, report, "")
 	} else {
@@ -163,4 +171,12 @@ func stormEchoCommand() *cobra.Command {
 			return storm.Echo(ctx, logger(c))
 		},
 	}
+}
+
+func writePage(file string, report *storm.Report) error {
+	var page bytes.Buffer
+	if err := report.WritePage(&page); err != nil {
+		return err
+	}
+	return os.WriteFile(file, page.Bytes(), 0o644)
 }

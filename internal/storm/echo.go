@@ -65,7 +65,7 @@ func (s *storm) echoCPU(ctx context.Context) (float64, error) {
 		return 0, err
 	}
 	after := process.usage()
-	return 2 * float64((after.cpu - before.cpu).Microseconds()) / echoes, nil
+	return rounded(2*float64((after.cpu-before.cpu).Microseconds())/echoes, 2), nil
 }
 
 // bounce sends echoes from many addresses and takes them back.

@@ -79,11 +79,11 @@ func curve(back []time.Duration) []Point {
 func (s *storm) full(ctx context.Context, r *Report, before, after usage, took time.Duration) {
 	var latency []time.Duration
 	s.clients(ctx, func(k *client) { latency = append(latency, time.Duration(k.full)) })
-	r.FullLatency, r.FullRate = percentile.Of(latency), float64(s.Clients)/took.Seconds()
+	r.FullLatency, r.FullRate = percentile.Of(latency), rounded(float64(s.Clients)/took.Seconds(), 2)
 	r.GatewayCPUFull = s.perClient(before, after)
 	r.GatewayRSS = after.rss
 	if before.known {
-		r.GatewayRSSPerSA = float64(after.rss-before.rss) / float64(s.Clients)
+		r.GatewayRSSPerSA = rounded(float64(after.rss-before.rss)/float64(s.Clients), 2)
 	}
 }
 
@@ -95,7 +95,7 @@ func (s *storm) recovered(ctx context.Context, r *Report, before, after usage) {
 	var detect, back, resume []time.Duration
 	s.clients(ctx, func(k *client) {
 		if k.detected != 0 {
-			detect = append(detect, time.Duration(k.detected-zero))
+			detect = append(detect, time.Duration(max(k.detected-zero, 0)))
 			r.DetectedBy[byText(k.by)]++
 		}
 		switch {
@@ -107,12 +107,12 @@ func (s *storm) recovered(ctx context.Context, r *Report, before, after usage) {
 		default:
 			r.FellBack++
 		}
-		back, resume = append(back, time.Duration(k.back-zero)), append(resume, time.Duration(k.resume))
+		back, resume = append(back, time.Duration(max(k.back-zero, 0))), append(resume, time.Duration(k.resume))
 	})
 	r.Detect, r.Back, r.ResumeLatency = percentile.Of(detect), percentile.Of(back), percentile.Of(resume)
-	r.BackSeconds, r.Curve = r.Back.Max/1e3, curve(back)
+	r.BackSeconds, r.Curve = rounded(r.Back.Max/1e3, 3), curve(back)
 	if r.BackSeconds > 0 {
-		r.ResumeRate = float64(len(back)) / r.BackSeconds
+		r.ResumeRate = rounded(float64(len(back))/r.BackSeconds, 2)
 	}
 	r.GatewayCPUResume = s.perClient(before, after)
 	if r.Failed > 0 {
@@ -149,7 +149,7 @@ func (s *storm) finish(r *Report) {
 	}
 	if st, err := s.own.status(); err == nil {
 		r.GatewaySAs = st.Totals.SAs
-		r.GatewayGCFraction = float64(st.GC) / float64(max(st.CPU, 1))
+		r.GatewayGCFraction = rounded(float64(st.GC)/float64(max(st.CPU, 1)), 4)
 	}
 }
 
@@ -167,7 +167,13 @@ func (s *storm) perClient(before, after usage) float64 {
 	if !before.known || !after.known {
 		return 0
 	}
-	return float64((after.cpu - before.cpu).Microseconds()) / float64(s.Clients)
+	return rounded(float64((after.cpu-before.cpu).Microseconds())/float64(s.Clients), 2)
+}
+
+// rounded has so many digits behind the point.
+func rounded(f float64, digits int) float64 {
+	unit := math.Pow10(digits)
+	return math.Round(f*unit) / unit
 }
 
 // Write writes the report for people: a table.
