@@ -36,7 +36,7 @@ type child struct {
 	in, out uint32
 	suite   propose.ESPSuite
 	phase   phase
-	waits   bool  // the peer rekeyed: we send by it once it is known to receive (RFC 7296 2.8)
+	waits   bool  // the peer asked for it, and may not have our answer yet (RFC 7296 2.8)
 	worn    bool  // it is due to be rekeyed
 	spent   bool  // it carries nothing more
 	asked   bool  // our DELETE is out
@@ -240,7 +240,8 @@ func (e *Endpoint) removeChild(sa *SA, c *child) {
 	noted := c.phase != phaseNone
 	if sa.child = (child{}); len(more) > 0 {
 		at := max(slices.IndexFunc(more, func(x *child) bool { return x.phase == phaseUp }), 0)
-		sa.child, sa.cold.more = *more[at], slices.Delete(more, at, at+1)
+		sa.child = *more[at]
+		sa.cold.more = slices.Delete(more, at, at+1)
 	}
 	if noted {
 		e.noteChild(sa)
@@ -265,11 +266,17 @@ func (e *Endpoint) moveChildren(sa *SA) {
 	}
 }
 
-// prefer lets traffic leave by c: its peer is known to receive by it.
+// prefer lets traffic leave by c, and requests be about it: its peer is known to
+// have it.
 func (e *Endpoint) prefer(sa *SA, c *child) {
-	if c.waits {
-		c.waits = false
-		e.tellChild(OutputPrefer, sa, c)
+	if !c.waits {
+		return
+	}
+	c.waits = false
+	e.tellChild(OutputPrefer, sa, c)
+	if c.worn || c.phase == phaseClosing {
+		c.rekeyAt = e.now
+		e.schedule(sa)
 	}
 }
 

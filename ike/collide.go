@@ -138,7 +138,7 @@ func (e *Endpoint) releaseAnswered(sa *SA) {
 func (e *Endpoint) addRelease(w *wire.Writer, sa *SA) {
 	var own []byte
 	for k := range sa.installed {
-		if k.phase == phaseClosing && !k.asked {
+		if k.toBeReleased() {
 			k.asked = true
 			in := spiBytes(k.in)
 			own = append(own, in[:]...)
@@ -146,3 +146,6 @@ func (e *Endpoint) addRelease(w *wire.Writer, sa *SA) {
 	}
 	w.Delete(wire.Delete{Protocol: wire.ProtocolESP, SPISize: 4, SPIs: own})
 }
+
+// toBeReleased says that our DELETE of k may leave: the peer has it.
+func (k *child) toBeReleased() bool { return k.phase == phaseClosing && !k.asked && !k.waits }

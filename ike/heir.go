@@ -79,7 +79,6 @@ func (e *Endpoint) rekeyed(sa *SA, x *creation, h heirOffer, shared []byte) {
 	lost := rival != nil && x.rival.beats(x.ni, m.nonce)
 	from := sa
 	if rival != nil {
-		rival.cold.elder = 0
 		from = rival
 	}
 	e.forget(sa)
@@ -138,9 +137,9 @@ func (e *Endpoint) rekeyAsked(sa *SA, x *creation, proposals wire.SA, ni []byte,
 	ours := e.oursToo(sa)
 	asked := m.has(wire.NotifyTicketRequest)
 	e.inherit(sa, heir)
+	e.chill(heir).elder = sa.handle()
 	if ours != nil {
 		ours.rival = rival{sa: heir.handle(), low: append([]byte(nil), lower(ni, nr)...)}
-		e.chill(heir).elder = sa.handle()
 	}
 	w := e.compose(sa, wire.ExchangeCreateChildSA, true, sa.recv.Next())
 	spec := propose.SpecOf(s, num)
@@ -158,12 +157,8 @@ func (e *Endpoint) rekeyAsked(sa *SA, x *creation, proposals wire.SA, ni []byte,
 	e.respond(sa, e.protect(sa, 0))
 	sa.endAt = e.now + int64(e.cfg.Timers.EndGrace)
 	e.schedule(sa)
-	if t := heir.tun; t != nil && ours == nil { // the gateway began: RFC 5723 4.1
-		e.forgetTicket(t)
-		if heir.conn.Tickets {
-			heir.renewAt = e.now + 1e9 // it has our answer by then
-			e.schedule(heir)
-		}
+	if heir.tun != nil {
+		e.forgetTicket(heir.tun)
 	}
 	return wire.Notify{}
 }
@@ -214,7 +209,7 @@ func (e *Endpoint) inherit(from, to *SA) {
 	if e.lineages[to.lineage] == from.slot+1 {
 		e.lineages[to.lineage] = to.slot + 1
 	}
-	to.confirm = !to.Original && !to.Client
+	to.confirm = !to.Original
 	login := from.endAt
 	if life := from.conn.Lifetime; from.reauth == 0 || life > 0 && login > e.now+e.until(from.born+int64(life/1e9)) {
 		login = 0 // it was the lifetime of the keys that ended first
@@ -283,22 +278,38 @@ func (e *Endpoint) heirTicket(heir *SA) {
 	}
 }
 
+// contested is the SA that heir replaces, while our own rekey of it is open and
+// nobody knows yet which of the two stays; or nil.
+func (e *Endpoint) contested(heir *SA) *SA {
+	if heir.cold == nil {
+		return nil
+	}
+	elder := e.sa(heir.cold.elder)
+	if elder == nil || elder.cold.ours == nil || elder.cold.ours.rival.sa != heir.handle() {
+		return nil
+	}
+	return elder
+}
+
 // undone moves everything back to the SA that the ending sa was to replace: the
 // peer has compared the nonces before us, and has deleted what it made.
 func (e *Endpoint) undone(sa *SA) (back *SA) {
-	if sa.cold == nil {
+	if back = e.contested(sa); back == nil {
 		return nil
 	}
-	elder := e.sa(sa.cold.elder)
-	if elder == nil || elder.state != stateEstablished {
-		return nil
+	back.cold.ours.rival = rival{}
+	e.inherit(sa, back)
+	back.cold.heir = 0
+	return back
+}
+
+// known ends the waiting of an heir: its peer has it, or the SA that it replaces
+// is gone.
+func (e *Endpoint) known(heir *SA) {
+	if c := heir.cold; c != nil && c.elder != 0 && e.contested(heir) == nil {
+		c.elder = 0
+		e.nextRequest(heir)
 	}
-	if c := elder.cold; c.ours != nil {
-		c.ours.rival = rival{}
-	}
-	e.inherit(sa, elder)
-	elder.cold.heir = 0
-	return elder
 }
 
 // end is why an SA is over: an SA that has an heir ends as it should.

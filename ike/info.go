@@ -40,7 +40,7 @@ func (e *Endpoint) request(sa *SA, kind requestKind) {
 		return
 	}
 	c := e.chill(sa)
-	if c.open.kind != requestNone {
+	if c.open.kind != requestNone || c.elder != 0 && kind != requestDelete {
 		for _, k := range append(c.waiting, c.open.kind) {
 			if k == kind {
 				return
@@ -148,7 +148,7 @@ func (e *Endpoint) response(sa *SA, p Packet, h wire.Header) {
 // nextRequest opens what waited behind the answered request, or what sa is due
 // for by now.
 func (e *Endpoint) nextRequest(sa *SA) {
-	for c := sa.cold; c != nil && len(c.waiting) > 0 && c.open.kind == requestNone; {
+	for c := sa.cold; c != nil && len(c.waiting) > 0 && c.open.kind == requestNone && c.elder == 0; {
 		kind := c.waiting[0]
 		c.waiting = c.waiting[1:]
 		e.request(sa, kind)
@@ -232,6 +232,9 @@ func (e *Endpoint) deleted(sa *SA, h wire.Header) bool {
 		back := e.undone(sa)
 		e.revoke(sa)
 		e.sendBack(sa, msg)
+		if c := sa.cold; back == nil && c != nil && e.sa(c.heir) != nil {
+			e.confirmed(e.sa(c.heir)) // the peer has it
+		}
 		e.ended(sa, sa.end("deleted by the peer"), false)
 		if back != nil {
 			e.nextRequest(back)

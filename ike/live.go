@@ -197,6 +197,9 @@ func (e *Endpoint) down(sa *SA, why string, silent bool) {
 		return
 	}
 	e.event(sa, Event{Kind: EventDown, Reason: why})
+	if c := sa.cold; c != nil && e.sa(c.heir) != nil {
+		e.known(e.sa(c.heir))
+	}
 	e.removeChildren(sa)
 	if e.cfg.RollCall != RollCallOff {
 		e.record(sa, Record{Kind: RecordRollCallGone, Slot: int(sa.slot)})

@@ -45,7 +45,7 @@ func (e *Endpoint) pursue(sa *SA) {
 		return
 	}
 	for k := range sa.installed {
-		if k.phase == phaseClosing && !k.asked {
+		if k.toBeReleased() {
 			e.request(sa, requestRelease)
 			break
 		}
@@ -55,7 +55,7 @@ func (e *Endpoint) pursue(sa *SA) {
 		return
 	}
 	for k := range sa.installed {
-		if k.worn && k.phase == phaseUp {
+		if k.worn && k.phase == phaseUp && !k.waits {
 			e.create(sa, &creation{old: k.in, ts: k.ts, group: firstGroup(sa.conn.ESP)})
 			return
 		}
@@ -137,6 +137,9 @@ func (e *Endpoint) forget(sa *SA) {
 		delete(e.children, x.in)
 	}
 	sa.cold.ours = nil
+	if r := e.sa(x.rival.sa); r != nil {
+		e.known(r)
+	}
 }
 
 // created takes the response to our CREATE_CHILD_SA. shared is nil until the
@@ -217,7 +220,7 @@ func (e *Endpoint) childMade(sa *SA, x *creation, o offer, shared []byte) {
 	if x.old == 0 {
 		sa.cold.makes, sa.cold.wants, sa.cold.tries = false, nil, 0
 	}
-	e.install(sa, o)
+	e.install(sa, o).waits = false // the peer has it, even if we do not send by it
 	e.event(sa, Event{Kind: EventChild})
 	e.forget(sa)
 	if lost {
@@ -321,7 +324,7 @@ func (e *Endpoint) childAsked(sa *SA, x *creation, ni []byte, a *Answer) wire.No
 		shared, public = a.Shared, a.Public
 	}
 	nr := e.nonce(e.scratch.nonce[:0])
-	o.in, o.waits = e.newESPSPI(), old != nil
+	o.in, o.waits = e.newESPSPI(), true
 	e.keymat(sa, &o, shared, ni, nr)
 	clear(shared)
 	w := e.compose(sa, wire.ExchangeCreateChildSA, true, sa.recv.Next())

@@ -52,10 +52,14 @@ func (n *node) plane() map[uint32]Child {
 }
 
 // agreed fails unless both sides have one IKE SA with equal keys and so many
-// Child SAs, the same ones with the same keys, and nothing is under way.
+// Child SAs, any number if it is negative, the same ones with the same keys, and
+// nothing is under way.
 func (w *world) agreed(children int) (gw, cl *SA) {
 	w.t.Helper()
 	g, c := w.one()
+	if children < 0 {
+		children = len(w.gw.plane())
+	}
 	if g.spi != c.spi || g.keys != c.keys || g.Original == c.Original || g.Client || !c.Client {
 		w.t.Fatalf("%s and %s are no pair\n%s%s", g.spi, c.spi, w.text(), w.dump())
 	}
@@ -73,6 +77,15 @@ func (w *world) agreed(children int) (gw, cl *SA) {
 		}
 		if g.childIn(x.SPIIn) == nil || c.childIn(x.SPIOut) == nil {
 			w.t.Fatalf("Child SA %08x is not of the SA that lives", x.SPIIn)
+		}
+	}
+	if c.conn.Tickets {
+		if w.cl.ticket == nil {
+			w.t.Fatalf("no ticket\n%s", w.text())
+		}
+		s := w.opened(w.cl.ticket.Ticket)
+		if s.SPIi != uint64(g.spi.I) || string(s.SKd) != string(g.keys.D(g.suite)) || w.gw.e.floors.Below(s.Lineage, s.Serial) {
+			w.t.Fatalf("the ticket is of %016x, serial %d, the SA is %s\n%s", s.SPIi, s.Serial, g.spi, w.text())
 		}
 	}
 	for _, n := range w.nodes() {

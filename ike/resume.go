@@ -281,6 +281,10 @@ func (e *Endpoint) confirmed(sa *SA) {
 	if sa.resumed {
 		e.event(sa, Event{Kind: EventConfirmed})
 	}
+	e.known(sa)
+	if t := sa.tun; t != nil && len(t.ticket) == 0 && sa.conn.Tickets { // RFC 5723 4.1: after a rekey that the gateway began
+		e.request(sa, requestTicket)
+	}
 }
 
 // raise lifts the floor of sa's lineage: tickets below it are refused. Raises

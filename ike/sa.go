@@ -179,7 +179,7 @@ type cold struct {
 	tries  uint8      // how often it failed
 
 	heir  Handle // the SA that has replaced this one
-	elder Handle // the SA that this one replaces, while our own rekey of it is open
+	elder Handle // the SA that this one replaces, until the peer is known to have this one: no request leaves before
 }
 
 // settled reports whether c holds nothing about Child SAs and rekeys.

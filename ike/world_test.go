@@ -56,6 +56,7 @@ type world struct {
 	flight  []Packet
 	lose    func(from *node, p Packet) bool // true: the packet is lost
 	tamper  func(from *node, p *Packet)
+	slow    func(answer func()) // nil: questions are answered at once
 	ladder  []string
 	packets int
 }
@@ -241,6 +242,14 @@ func (w *world) sent(n *node, p Packet) {
 
 // reply answers a question as the roof's pool does.
 func (w *world) reply(n *node, q *Question) {
+	if w.slow != nil {
+		w.slow(func() { w.answer(n, q) })
+		return
+	}
+	w.answer(n, q)
+}
+
+func (w *world) answer(n *node, q *Question) {
 	var a Answer
 	if n.hook != nil {
 		n.hook(q)
