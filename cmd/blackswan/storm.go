@@ -79,6 +79,7 @@ func (f *stormFlags) add(c *cobra.Command) {
 	c.Flags().BoolVar(&f.Resume, "resume", false, "each client resumes once without a crash")
 	c.Flags().BoolVar(&f.Simultaneous, "simultaneous", false, "after the crash all clients resume at the same moment")
 	c.Flags().StringVar(&f.crash, "crash", "", "process, unit or command that kills the gateway")
+	c.Flags().BoolVar(&f.BreakRing, "break-ring", false, "with --self: no ticket is good any more after the crash")
 	c.Flags().IntVar(&f.Crashes, "crashes", 1, "how often the gateway crashes, each time when half of the clients are back")
 	c.Flags().StringVar(&f.process, "process", "", "number or name of the gateway's process on this machine, to measure it")
 	c.Flags().StringVar(&f.report, "report", "", "write the report as a page to this file")
@@ -98,6 +99,9 @@ func (f *stormFlags) read(args []string) (err error) {
 			return errors.New("blackswan: --self starts and kills a gateway of its own: leave the other one out")
 		}
 		return nil
+	}
+	if f.BreakRing {
+		return errors.New("blackswan: --break-ring breaks the ring of --self alone")
 	}
 	if len(args) == 0 {
 		return errors.New("blackswan: name a gateway, or start one with --self")
@@ -135,6 +139,7 @@ func runStorm(c *cobra.Command, f *stormFlags, args []string) error {
 		err = control.Ask(dir, control.Request{Do: control.Status}, &st)
 		return st, err
 	}
+	f.Revoke = func(dir string) error { return control.Ask(dir, control.Request{Do: control.RevokeKeys}, nil) }
 	if _, err := unix.IoctlGetTermios(int(os.Stderr.Fd()), unix.TCGETS); err == nil { // a terminal
 		f.Progress = c.ErrOrStderr()
 	}

@@ -29,6 +29,27 @@ func TestStorm(t *testing.T) {
 	}
 }
 
+// Loss, copies, detours and a second SIGKILL amid the recovery from the first:
+// every client is back, and the gateway has no SA too many.
+func TestStormInBadWeather(t *testing.T) {
+	p := newPerson(t)
+	var r storm.Report
+	p.json(t, &r, strings.Fields("storm --self --clients 500 --loss 0.05 --duplicate 0.05 --reorder 0.05 --crashes 2 --dpd 2s --retry 500ms")...)
+	if r.Failed != 0 || r.Resumed+r.FellBack != r.Clients || r.GatewaySAs != r.Clients || r.Retransmissions == 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// Without a key for any ticket everybody is back by a full handshake.
+func TestStormWithBrokenRing(t *testing.T) {
+	p := newPerson(t)
+	var r storm.Report
+	p.json(t, &r, strings.Fields("storm --self --clients 300 --break-ring")...)
+	if r.FellBack != r.Clients || r.Resumed != 0 || r.Failed != 0 || r.GatewaySAs != r.Clients || !r.BrokenRing {
+		t.Errorf("%+v", r)
+	}
+}
+
 // The JSON of the storm is a promise to scripts.
 func TestStormJSON(t *testing.T) {
 	p := newPerson(t)

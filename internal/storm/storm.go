@@ -50,15 +50,17 @@ type Options struct {
 	Simultaneous bool // after the crash all clients resume at once, instead of each when it learns of it
 	Patience     time.Duration
 
-	Crash   Crash   // nil: none
-	Crashes int     // how often, each amid the recovery from the one before; 0: once
-	Process Process // of the gateway, if it is on this machine
+	Crash     Crash   // nil: none
+	BreakRing bool    // with Self: no ticket is good any more after the crash
+	Crashes   int     // how often, each amid the recovery from the one before; 0: once
+	Process   Process // of the gateway, if it is on this machine
 
-	// Command makes a command of our own program; Status asks the gateway of a
-	// state directory. Both are for Self,
-	// and Command for Echo.
+	// Command makes a command of our own program, for Self and Echo. Status
+	// asks the gateway of a state directory, and Revoke has it drop the keys of
+	// its tickets: for Self.
 	Command func(ctx context.Context, args ...string) *exec.Cmd
 	Status  func(dir string) (blackswan.Status, error)
+	Revoke  func(dir string) error
 
 	Progress io.Writer // a bar and words; nil: none
 }
@@ -133,7 +135,7 @@ func (s *storm) gather(ctx context.Context) error {
 }
 
 func (s *storm) run(ctx context.Context) (_ *Report, err error) {
-	r := &Report{Clients: s.Clients}
+	r := &Report{Clients: s.Clients, BrokenRing: s.BreakRing}
 	before := s.Process.usage()
 	began := time.Now()
 	if err := s.walk(ctx, "connect", (*crowd).connect, s.pace(), s.Clients); err != nil {
@@ -279,6 +281,12 @@ func (s *storm) recover(ctx context.Context, r *Report) error {
 
 // crash returns when the gateway was killed and listens again.
 func (s *storm) crash(ctx context.Context) (err error) {
+	if s.BreakRing && s.own != nil {
+		s.bar.say("the keys of all tickets are dropped")
+		if err := s.Revoke(s.own.state()); err != nil {
+			return err
+		}
+	}
 	s.bar.say("SIGKILL to the gateway")
 	if err := s.Crash.kill(ctx); err != nil {
 		return err

@@ -172,3 +172,75 @@ func TestTurn(t *testing.T) {
 		}
 	}
 }
+
+// With every twentieth datagram lost, others doubled and overtaken, and a
+// second crash amid the recovery from the first, every client is back in the
+// end, and none is there twice.
+func TestBadWeather(t *testing.T) {
+	const clients = 250
+	g, o := raiseInside(t, clients)
+	o.Weather = Weather{Loss: 0.05, Duplicate: 0.05, Reorder: 0.05}
+	o.Crashes, o.Timers = 2, Timers{Retry: 500 * time.Millisecond, DPD: 2 * time.Second}
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Failed != 0 || r.Resumed+r.FellBack != clients || r.Retransmissions == 0 {
+		t.Errorf("%+v", r)
+	}
+	there := map[string]int{}
+	for _, sa := range g.g.Status(-1).SAs {
+		if sa.State == "established" {
+			there[sa.Peer]++
+		}
+	}
+	for peer, n := range there {
+		if n != 1 {
+			t.Errorf("%s has %d SAs", peer, n)
+		}
+	}
+	if len(there) != clients {
+		t.Errorf("%d of %d clients are at the gateway", len(there), clients)
+	}
+}
+
+// Weather loses, doubles and delays about as much as it was told, and nothing
+// else happens to a datagram.
+func TestWeather(t *testing.T) {
+	const sent = 10000
+	w := newWeather(Weather{Loss: 0.1, Duplicate: 0.2, Reorder: 0.1}, 1, 0)
+	seen := map[int]int{}
+	at := func(m udp.Message) int { return int(m.Data[0])<<8 | int(m.Data[1]) }
+	late := 0
+	for i := range sent {
+		data := []byte{byte(i >> 8), byte(i)}
+		w.pass(udp.Message{Data: data}, func(m udp.Message) { seen[at(m)]++ })
+		data[0], data[1] = 0xff, 0xff // its owner uses it again
+		if i%100 == 99 {
+			w.release(func(m udp.Message) { seen[at(m)]++; late++ })
+		}
+	}
+	for w.holds() {
+		w.release(func(m udp.Message) { seen[at(m)]++; late++ })
+	}
+	lost, twice := sent-len(seen), 0
+	for i, n := range seen {
+		if i >= sent || n > 2 {
+			t.Fatalf("datagram %d came %d times", i, n)
+		}
+		twice += n - 1
+	}
+	for _, row := range []struct {
+		what      string
+		got, want int
+	}{{"lost", lost, 1000}, {"twice", twice, 1620}, {"late", late, 900 + 1620}} {
+		if row.got < row.want*9/10 || row.got > row.want*11/10 {
+			t.Errorf("%d %s, want about %d", row.got, row.what, row.want)
+		}
+	}
+	clear := newWeather(Weather{}, 1, 0)
+	clear.pass(udp.Message{Data: []byte{1}}, func(udp.Message) { late = -1 })
+	if late != -1 || clear.holds() {
+		t.Error("without weather a datagram does not pass")
+	}
+}
