@@ -147,6 +147,11 @@ type Traffic struct {
 	OutOctets uint64 `json:"out_octets"`
 }
 
+// Since is what was carried since then.
+func (t Traffic) Since(then Traffic) Traffic {
+	return Traffic{t.In - then.In, t.InOctets - then.InOctets, t.Out - then.Out, t.OutOctets - then.OutOctets}
+}
+
 // Mirror is the same traffic as the other end has to count it.
 func (t Traffic) Mirror() Traffic {
 	return Traffic{In: t.Out, InOctets: t.OutOctets, Out: t.In, OutOctets: t.InOctets}

@@ -310,7 +310,14 @@ func ofDeadRun(name string) bool {
 // test with what was awaited when patience ends.
 func until(t testing.TB, what string, try func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	if !within(t, patience, try) {
+		t.Fatalf("waited in vain for %s", what)
+	}
+}
+
+// within reports whether try is content before the time is over.
+func within(t testing.TB, limit time.Duration, try func() bool) bool {
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -318,7 +325,8 @@ func until(t testing.TB, what string, try func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("waited in vain for %s", what)
+			return false
 		}
 	}
+	return true
 }

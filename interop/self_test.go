@@ -40,6 +40,7 @@ secrets {
 `, local, remote, ids[0], ids[1], ts[0], ts[1], esp)
 	}
 	w, e := west.StartCharon(t), east.StartCharon(t)
+	west.Serve(t)
 	east.Serve(t)
 	inner := [2]string{"10.8.1.0/24,fd08:1::/64", "10.7.0.0/16,fd07::/64"}
 	for _, esp := range espSuites {
@@ -51,13 +52,8 @@ secrets {
 			}
 			w.AwaitUp(t, "self")
 			e.AwaitUp(t, "self")
-			for _, way := range [][2]string{{"10.8.1.1", "10.7.0.1"}, {"fd08:1::1", "fd07::1"}} {
-				west.Ping(t, way[0], way[1])
-				west.Trickle(t, way[0], way[1])
-			}
-			until(t, "both to count the same", func() bool {
-				there := e.AwaitUp(t, "self").Children[0].Traffic(t)
-				return there.In > 300 && there.Mirror() == w.AwaitUp(t, "self").Children[0].Traffic(t)
+			cross(t, west, east, swanClientInner, swanGatewayInner, func() (_, _ Traffic) {
+				return w.AwaitUp(t, "self").Children[0].Traffic(t), e.AwaitUp(t, "self").Children[0].Traffic(t)
 			})
 		})
 	}
