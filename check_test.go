@@ -98,6 +98,7 @@ func TestCheckRefuses(t *testing.T) {
 		{"bad prefix", RoleGateway, func(c *Config) { c.Connections[0].LocalTS = []string{"10.1.0.0/16", "office"} }, "connections[0].local_ts[1]", `"office"`},
 		{"small datagrams", RoleGateway, func(c *Config) { c.Connections[0].Fragment = 100 }, "connections[0].fragment", "100"},
 		{"negative life", RoleGateway, func(c *Config) { c.Connections[0].Lifetime = -time.Hour }, "connections[0].lifetime", "-1h"},
+		{"short Child SAs", RoleGateway, func(c *Config) { c.Connections[0].ChildLifetime = time.Millisecond }, "connections[0].child_lifetime", "1ms"},
 		{"short tickets", RoleGateway, func(c *Config) { c.Connections[0].Tickets.Lifetime = time.Millisecond }, "connections[0].tickets.lifetime", "1ms"},
 		{"long sas", RoleGateway, func(c *Config) {
 			c.Connections[0].Lifetime, c.Connections[0].Tickets.Lifetime = 100*time.Hour, time.Hour

@@ -169,8 +169,15 @@ type Connection struct {
 	DPD      time.Duration // silence after which the peer's liveness is checked; 0: 30 s, negative: never
 	Liveness string        // when silence counts: "periodic" (also ""): always; "on_demand": after we sent traffic
 	Reauth   time.Duration // gateway: authentication is good for so long (RFC 4478); 0: no limit
-	Lifetime time.Duration // of the IKE SA; bounds its tickets; 0: 24 hours
-	Tickets  TicketPolicy
+	Lifetime time.Duration // of the keys of the IKE SA; bounds its tickets; 0: 24 hours
+
+	// ChildLifetime and ChildVolume are what the keys of a Child SA are good
+	// for, the two directions together; it is rekeyed before. 0: an hour, and
+	// no bound.
+	ChildLifetime time.Duration
+	ChildVolume   Volume
+
+	Tickets TicketPolicy
 
 	MOBIKE      string // a client may change its address (RFC 4555): "on" (also ""), "off"
 	Routability string // gateway: it shows that it receives there "before" traffic follows (also ""), "after", or "off": never
@@ -179,6 +186,11 @@ type Connection struct {
 	// Libreswan is for peers of that make: the short AUTH form of a resume,
 	// and no COOKIE with it.
 	Libreswan bool
+}
+
+// Volume is an amount of traffic, in inner packets and their octets.
+type Volume struct {
+	Packets, Octets uint64
 }
 
 // TicketPolicy is whether and for how long a session can be resumed.

@@ -41,6 +41,8 @@ type peer struct {
 // defaultFragment keeps a datagram within 1280 octets of IPv4 (RFC 7383 2.5.1).
 const defaultFragment = 1280 - 28
 
+const defaultChildLifetime = time.Hour
+
 const defaultDPD = 30 * time.Second
 
 // ready checks c, whose place in the configuration is at, and makes it ready.
@@ -52,11 +54,15 @@ func (c *Connection) ready(role Role, at string, f *findings) *peer {
 		DPD:        max(cmp.Or(c.DPD, defaultDPD), 0),
 		Reauth:     c.Reauth,
 		Lifetime:   c.lifetime(),
-		Tickets:    !c.Tickets.Off,
-		MOBIKE:     c.MOBIKE != "off",
-		Redirects:  c.Redirect != "ignore",
-		Libreswan:  c.Libreswan,
-		Grant:      ticket.Limits{Life: c.ticketLife()},
+
+		ChildLifetime: cmp.Or(c.ChildLifetime, defaultChildLifetime),
+		ChildVolume:   ike.Volume(c.ChildVolume),
+
+		Tickets:   !c.Tickets.Off,
+		MOBIKE:    c.MOBIKE != "off",
+		Redirects: c.Redirect != "ignore",
+		Libreswan: c.Libreswan,
+		Grant:     ticket.Limits{Life: c.ticketLife()},
 	}}
 	c.checkScalars(at, f)
 	if c.Liveness == "on_demand" {
@@ -91,7 +97,7 @@ func (c *Connection) checkScalars(at string, f *findings) {
 	for _, d := range []struct {
 		field string
 		time.Duration
-	}{{"reauth", c.Reauth}, {"lifetime", c.Lifetime}, {"tickets.lifetime", c.Tickets.Lifetime}} {
+	}{{"reauth", c.Reauth}, {"lifetime", c.Lifetime}, {"child_lifetime", c.ChildLifetime}, {"tickets.lifetime", c.Tickets.Lifetime}} {
 		if d.Duration < 0 || d.Duration > 0 && d.Duration < time.Second {
 			f.add(at+"."+d.field, "write a time like 8h, or leave it out", "%v is no such time", d.Duration)
 		}

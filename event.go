@@ -25,6 +25,8 @@ const (
 	Moved            EventKind = "moved"      // an IKE SA goes on from or to another address (RFC 4555)
 	Redirected       EventKind = "redirected" // client: it goes to the gateway Remote (RFC 5685)
 	Reauthenticating EventKind = "reauth"     // client: it logs in again before its time is over (RFC 4478)
+	Rekeyed          EventKind = "rekeyed"    // an IKE SA has new keys and SPIs (RFC 7296 2.18)
+	ChildMade        EventKind = "child"      // a Child SA was made or rekeyed in a living IKE SA
 	Outlived         EventKind = "outlived"   // the authentication or the lifetime of an IKE SA is over: it is deleted
 )
 

@@ -71,6 +71,7 @@ var kinds = map[ike.EventKind]EventKind{
 	ike.EventResuming: Resuming, ike.EventFallback: FellBack, ike.EventFailed: Failed, ike.EventChildFailed: ChildFailed,
 	ike.EventTicket: Ticket, ike.EventRefused: Refused, ike.EventMoved: Moved, ike.EventRedirected: Redirected,
 	ike.EventReauth: Reauthenticating, ike.EventOutlived: Outlived,
+	ike.EventRekeyed: Rekeyed, ike.EventChild: ChildMade,
 }
 
 // publicEvent is x as the API shows it.
@@ -178,7 +179,7 @@ func level(kind EventKind) slog.Level {
 	switch kind {
 	case Failed, Refused, ChildFailed, FellBack:
 		return slog.LevelWarn
-	case Ticket, Confirmed:
+	case Ticket, Confirmed, Rekeyed, ChildMade:
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo
@@ -207,7 +208,7 @@ var words = map[EventKind]string{
 	Established: "connected", Resumed: "resumed", Confirmed: "resume confirmed", Detected: "peer lost the sa", Resuming: "resuming",
 	FellBack: "full handshake in spite of a ticket", Failed: "attempt failed", Refused: "peer refused", ChildFailed: "no child sa",
 	Ticket: "ticket", Down: "sa down", Moved: "moved", Redirected: "sent to another gateway", Reauthenticating: "authenticating again",
-	Outlived: "its time is over",
+	Outlived: "its time is over", Rekeyed: "rekeyed", ChildMade: "child sa",
 }
 
 func (ev *Event) attributes() (args []any) {

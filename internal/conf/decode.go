@@ -153,8 +153,11 @@ func (d *decoder) addr(n ast.Node, v reflect.Value, key string) {
 
 func (d *decoder) number(n ast.Node, v reflect.Value, key string) {
 	largest := int64(1<<31 - 1)
-	if v.Kind() == reflect.Uint16 {
+	switch v.Kind() {
+	case reflect.Uint16:
 		largest = 1<<16 - 1
+	case reflect.Uint64:
+		largest = 1<<63 - 1
 	}
 	i, ok := n.(*ast.IntegerNode)
 	var x int64

@@ -128,6 +128,7 @@ func effectiveConnection(c blackswan.Connection, role blackswan.Role) blackswan.
 		c.Routability = cmp.Or(c.Routability, "before")
 	}
 	c.Lifetime = cmp.Or(c.Lifetime, 24*time.Hour)
+	c.ChildLifetime = cmp.Or(c.ChildLifetime, time.Hour)
 	if !c.Tickets.Off {
 		c.Tickets.Lifetime = min(cmp.Or(c.Tickets.Lifetime, 24*time.Hour), c.Lifetime)
 	}
