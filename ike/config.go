@@ -145,6 +145,22 @@ func (s *Side) Matches(id wire.ID) bool {
 	return id.Type == s.ID.Type && string(id.Data) == string(s.ID.Data)
 }
 
+// Renewal says how a client that stays connected comes to the next ticket before
+// the last one expires. RFC 5723 4.1 leaves it open, and its authors weighed these
+// three. Asking is the default: it costs one small exchange in a ticket's life and
+// no key agreement, any gateway answers it, and only the client knows whether it
+// means to resume. To let the gateway rekey is for those who want new keys as
+// often as new tickets, or serve clients that never ask by themselves. Without
+// renewal a ticket is as old as its SA: the least traffic, and after its expiry a
+// crash costs a login.
+type Renewal uint8
+
+const (
+	RenewalAsk   Renewal = iota // the client asks by INFORMATIONAL at three quarters of the ticket's life
+	RenewalRekey                // the gateway rekeys the IKE SA then, upon which the client asks
+	RenewalNone                 // tickets come with a new SA alone: a login, a resume, a rekey
+)
+
 // Connection is one configured peer or group of peers. It is immutable; a
 // reload makes new ones.
 type Connection struct {
@@ -174,6 +190,7 @@ type Connection struct {
 	MOBIKE        bool          // the client may change its address (RFC 4555)
 	Libreswan     bool          // the short AUTH form and no COOKIE on resume (rules E2, F1)
 	Grant         ticket.Limits
+	Renewal       Renewal // of the tickets of an SA that lives on
 
 	Routability Routability // responder: when traffic follows a client's update (RFC 4555 3.7)
 

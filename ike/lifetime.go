@@ -65,7 +65,7 @@ func (e *Endpoint) age(sa *SA, k *child) (soft, hard Volume) {
 
 // planRekey sets when the IKE SA is rekeyed.
 func (e *Endpoint) planRekey(sa *SA) {
-	sa.rekeyAt = e.before(sa, int64(sa.conn.Lifetime))
+	sa.rekeyAt = sooner(sa.rekeyAt, e.before(sa, int64(sa.conn.Lifetime)))
 	if sa.Client && sa.resumed {
 		sa.rekeyAt = sooner(sa.rekeyAt, e.now+healAfter+e.within(healWithin))
 	}

@@ -261,7 +261,14 @@ func (e *Endpoint) resumedAuth(sa *SA) error {
 func (e *Endpoint) claim(sa *SA) {
 	if i := e.lineages[sa.lineage]; i != 0 {
 		if old := e.slots[i-1].sa; old != nil && old != sa {
+			var elder *SA // whose rekey the client has not seen
+			if old.cold != nil {
+				elder = e.sa(old.cold.elder)
+			}
 			e.down(old, "replaced by a resume", true) //rfc:5723-4.3.4-2
+			if elder != nil {
+				e.down(elder, "replaced by a resume", true)
+			}
 		}
 	}
 	e.lineages[sa.lineage] = sa.slot + 1
@@ -326,6 +333,10 @@ func (e *Endpoint) grant(sa *SA) []byte {
 		return nil
 	}
 	sa.askedAt = e.now
+	if sa.conn.Renewal == RenewalRekey {
+		sa.rekeyAt = sooner(sa.rekeyAt, e.now+int64(life)*75e7)
+		e.schedule(sa)
+	}
 	e.arena = out
 	return out[at:]
 }

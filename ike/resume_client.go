@@ -212,7 +212,9 @@ func (e *Endpoint) takeTicket(sa *SA) {
 	t.session = s.Append(t.session[:0]) //rfc:5723-4.2-4
 	t.expires, t.mapped = s.Expires, true
 	t.local, t.remote, t.marker = sa.local, sa.remote, sa.marker
-	sa.renewAt = e.now + (s.Expires-e.wall)*75e7 // at three quarters of its life
+	if sa.conn.Renewal == RenewalAsk {
+		sa.renewAt = e.now + (s.Expires-e.wall)*75e7 // at three quarters of its life
+	}
 	e.record(sa, Record{Kind: RecordTicket, Durable: true, Connection: sa.conn, Ticket: t.ticket, Session: t.session, Expires: t.expires})
 	e.event(sa, Event{Kind: EventTicket})
 	e.schedule(sa)
