@@ -304,10 +304,11 @@ func (e *Endpoint) acceptAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 	ni, nr := sa.half.ni, sa.half.nr
 	away := e.leaves(sa)
 	child, refusal := offer{}, wire.NotifyType(0)
-	if !away {
+	childless := away || m.sa == nil && m.tsi == nil && m.tsr == nil // RFC 6023 3
+	if !childless {
 		child, refusal = e.acceptChild(sa, nil)
 	}
-	if !away && refusal == 0 {
+	if !childless && refusal == 0 {
 		child.in = e.newESPSPI()
 		e.keymat(sa, &child, nil, ni, nr)
 	}
@@ -328,7 +329,7 @@ func (e *Endpoint) acceptAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 		w.Notify(wire.Notify{Type: wire.NotifyRedirect, Data: e.drain.to})
 	case refusal != 0:
 		w.Notify(wire.Notify{Type: refusal})
-	default:
+	case !childless:
 		e.addChild(w, child)
 	}
 	e.addMobike(w, sa)
@@ -340,6 +341,7 @@ func (e *Endpoint) acceptAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 	switch {
 	case away:
 		e.sent(sa)
+	case childless:
 	case refusal == 0:
 		e.install(sa, child) //rfc:5723-4.3.4-1 5723-5-13
 	default:

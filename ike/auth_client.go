@@ -48,7 +48,9 @@ func (e *Endpoint) composeAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 	}
 	w.Auth(auth)
 	e.addToken(w, sa) //rfc:6290-4.2-1 6290-4.2-3 6290-4.3-4
-	e.offerChild(w, sa)
+	if !sa.half.childless {
+		e.offerChild(w, sa)
+	}
 	e.addMobike(w, sa)
 	if sa.conn.Tickets {
 		w.Notify(wire.Notify{Type: wire.NotifyTicketRequest}) //rfc:5723-4.1-1 5723-4.1-6 5723-4.2-2 5723-7-1
@@ -169,8 +171,13 @@ func (e *Endpoint) connected(sa *SA) {
 	}
 	e.takeLifetime(sa) // no resume moves a deadline: the gateway says what is left //rfc:4478-2-8
 	to, away := e.redirectOf(sa, nil)
-	child, refusal := e.checkChild(sa, sa.child.in, nil)
-	if refusal == nil {
+	var child offer
+	var refusal error
+	childless := sa.half.childless
+	if !childless {
+		child, refusal = e.checkChild(sa, sa.child.in, nil)
+	}
+	if refusal == nil && !childless {
 		e.keymat(sa, &child, nil, sa.half.ni, sa.half.nr)
 	}
 	e.takeTokens(sa)
@@ -179,9 +186,12 @@ func (e *Endpoint) connected(sa *SA) {
 	sa.cold, sa.resp = nil, nil // AUTH was the last to need IKE_SA_INIT
 	sa.sent.Close()
 	e.establish(sa)
-	if refusal == nil {
+	switch {
+	case childless:
+	case refusal == nil:
 		e.install(sa, child)
-	} else if !away {
+		e.wantRest(sa, child, nil)
+	case !away:
 		e.event(sa, Event{Kind: EventChildFailed, Err: refusal})
 	}
 	if t != nil {
@@ -198,6 +208,10 @@ func (e *Endpoint) connected(sa *SA) {
 	if away {
 		e.sentAway(sa, to)
 		return
+	}
+	if childless {
+		e.chill(sa).makes = true
+		e.pursue(sa)
 	}
 	if fresh { // rule D7
 		sa.confirmAt = e.now + 1e9 + e.within(29e9)

@@ -187,6 +187,7 @@ type Connection struct {
 	ChildVolume   Volume        // of a Child SA, both directions together
 	Tickets       bool          // ask for (initiator) or grant (responder) tickets
 	Redirects     bool          // initiator: follow REDIRECT (RFC 5685)
+	Childless     bool          // initiator: IKE_AUTH makes no Child SA, CREATE_CHILD_SA makes the first (RFC 6023)
 	MOBIKE        bool          // the client may change its address (RFC 4555)
 	Libreswan     bool          // the short AUTH form and no COOKIE on resume (rules E2, F1)
 	Grant         ticket.Limits

@@ -240,13 +240,14 @@ func (e *Endpoint) handDown(from, to *SA) {
 	}
 	to.child, from.child = from.child, child{}
 	c := from.cold
-	if c == nil || len(c.more) == 0 && len(c.waiting) == 0 && !c.makes && c.makeAt == 0 {
+	if c == nil {
 		return
 	}
 	d := e.chill(to)
 	d.more, d.waiting, d.makes, d.makeAt, d.wants, d.tries = c.more, c.waiting, c.makes, c.makeAt, c.wants, c.tries
 	d.created = c.created
 	c.more, c.waiting, c.makes, c.makeAt, c.wants = nil, nil, false, 0, nil
+	e.thaw(to)
 }
 
 // leave makes from an SA that only waits for its end.

@@ -60,7 +60,7 @@ func (e *Endpoint) initRequest(p Packet, h wire.Header, key uint64, ni []byte) {
 
 // initOverhead is our IKE_SA_INIT response without KE data and CERTREQ: header,
 // SA, generic header of KE, Nr, NAT detection, support notifies, Vendor ID.
-const initOverhead = wire.HeaderLen + 48 + 4 + 4 + nonceLen + 2*28 + 8 + 8 + len(signatureHashes) + 20
+const initOverhead = wire.HeaderLen + 48 + 4 + 4 + nonceLen + 2*28 + 3*8 + len(signatureHashes) + 20
 
 // amplifies says that the response would have over three times the octets of
 // the request: then its source is proved by a COOKIE first (rule A3).
@@ -145,6 +145,7 @@ func (e *Endpoint) initAgreed(sa *SA, a *Answer) {
 		w.CertReq(wire.CertReq{Encoding: wire.CertX509Signature, Hashes: e.cfg.CertReq})
 	}
 	e.addSupport(&w, sa, true)
+	w.Notify(wire.Notify{Type: wire.NotifyChildlessIKEv2Supported}) // RFC 6023 3
 	w.Finish()
 	e.arena = w.Buf
 	msg := e.arena[at:]

@@ -171,6 +171,7 @@ func (e *Endpoint) initAccepted(sa *SA, p Packet, h wire.Header) {
 	}
 	sa.suite, sa.spi.R = s, h.SPIr
 	e.learnFirst(sa)
+	hf.childless = sa.conn.Childless && e.msg.has(wire.NotifyChildlessIKEv2Supported)
 	hf.nr = append(hf.nr[:0], nr...)
 	sa.resp = append([]byte(nil), p.Data...) // AUTH covers it
 	hf.nacked, hf.nackAt = false, 0

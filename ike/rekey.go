@@ -221,6 +221,9 @@ func (e *Endpoint) childMade(sa *SA, x *creation, o offer, shared []byte) {
 		sa.cold.makes, sa.cold.wants, sa.cold.tries = false, nil, 0
 	}
 	e.install(sa, o).waits = false // the peer has it, even if we do not send by it
+	if x.old == 0 {
+		e.wantRest(sa, o, x.ts)
+	}
 	e.event(sa, Event{Kind: EventChild})
 	e.forget(sa)
 	if lost {
@@ -419,6 +422,9 @@ func (e *Endpoint) createRefused(sa *SA, x *creation, n wire.NotifyType) {
 	case n == wire.NotifyInvalidKEPayload && !x.again && e.otherChildGroup(sa, x):
 		return
 	case x.old != 0 && k == nil: // it is gone meanwhile
+		return
+	case x.old == 0 && x.ts != nil && n != wire.NotifyTemporaryFailure && sa.carries(): // another one, which the peer does not want
+		sa.cold.makes, sa.cold.wants = false, nil
 		return
 	case x.old != 0 && n == wire.NotifyChildSANotFound: // RFC 7296 2.25: drop it, and begin from scratch
 		e.removeChild(sa, k)

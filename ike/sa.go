@@ -108,6 +108,7 @@ type SA struct {
 // half is what an SA needs only until it is established.
 type half struct {
 	resume     bool
+	childless  bool // IKE_AUTH makes no Child SA (RFC 6023)
 	ni, nr     []byte
 	from       netip.Prefix // responder of IKE_SA_INIT: whose share it takes
 	msg1       []byte       // IKE_SA_INIT or, initiator, any first request: AUTH covers it
