@@ -147,5 +147,5 @@ func (e *Endpoint) addRelease(w *wire.Writer, sa *SA) {
 	w.Delete(wire.Delete{Protocol: wire.ProtocolESP, SPISize: 4, SPIs: own})
 }
 
-// toBeReleased says that our DELETE of k may leave: the peer has it.
-func (k *child) toBeReleased() bool { return k.phase == phaseClosing && !k.asked && !k.waits }
+// toBeReleased says that our DELETE of c may leave: the peer has it.
+func (c *child) toBeReleased() bool { return c.phase == phaseClosing && !c.asked && !c.waits }
