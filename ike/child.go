@@ -330,12 +330,12 @@ func (sa *SA) carries() bool {
 	return false
 }
 
-// selectors are those of c that the connection does not tell. c may be nil.
-func (c *child) selectors() *selectors {
-	if c == nil {
+// selectors are those of k that the connection does not tell. k may be nil.
+func (k *child) selectors() *selectors {
+	if k == nil {
 		return nil
 	}
-	return c.ts
+	return k.ts
 }
 
 // newESPSPI is shard 6 | random 26 bits, above 255, not live and not one that
