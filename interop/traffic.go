@@ -83,14 +83,23 @@ func (n *Node) Datagrams(t testing.TB, from, to string, seconds, size int, rate 
 
 func (n *Node) iperf(t testing.TB, from, to string, seconds int, more ...string) Flow {
 	t.Helper()
-	out := n.MustRun(t, nil, append([]string{"iperf3", "--json", "--client", to, "--bind", from,
-		"--time", strconv.Itoa(seconds)}, more...)...)
+	command := append([]string{"iperf3", "--json", "--client", to, "--bind", from, "--time", strconv.Itoa(seconds)}, more...)
+	var out string
+	until(t, "iperf3's server to be free", func() bool {
+		var err error
+		out, err = n.Run(t, nil, command...)
+		return err == nil || !stillServing.MatchString(out)
+	})
 	flow, err := parseFlow([]byte(out[max(0, strings.Index(out, "{")):])) // warnings come before
 	if err != nil {
 		t.Fatalf("iperf3: %v\n%s", err, out)
 	}
 	return flow
 }
+
+// stillServing is what iperf3 says when its server is not yet done with the
+// stream before: it serves one at a time.
+var stillServing = regexp.MustCompile(`server is busy|unable to receive control message`)
 
 // parseFlow reads iperf3's JSON.
 func parseFlow(b []byte) (Flow, error) {
