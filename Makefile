@@ -8,7 +8,7 @@ COUNT       ?= 6
 PAIRS       ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint mutate bench bench-esp bench-gap fuzz cover clean
+.PHONY: help build demo test lint mutate bench bench-esp bench-gap bench-storm fuzz cover clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,9 @@ bench-esp: ## as root on Debian: our tunnel against wireguard-go's, PAIRS times
 
 bench-gap: ## as root on Debian: how long a ping through the tunnel lacks a killed gateway, 20 times
 	@interop/bench Gap 20
+
+bench-storm: ## the storm's table, CLIENTS of them (100000); as root on Debian beside strongSwan
+	@.ci/bench-storm
 
 fuzz: ## every fuzz target for FUZZTIME
 	@.ci/fuzz $(FUZZTIME)

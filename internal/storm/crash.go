@@ -19,8 +19,8 @@ type Crash interface {
 	// kill returns when the gateway is dead.
 	kill(ctx context.Context) error
 
-	// start starts it again, and tells when it listened and in which process. A
-	// zero time: the first datagram of it will tell.
+	// start starts it again, and tells when it listened, as far as can be known,
+	// and in which process.
 	start(ctx context.Context) (listened time.Time, p Process, err error)
 }
 
@@ -42,29 +42,24 @@ func ParseCrash(text string, process Process) (Crash, error) {
 	return crashCommand{text, process}, nil
 }
 
-// crashPID starts the program of a process again, with its arguments and in its
-// directory.
+// crashPID starts the program of a process again, as that was started.
 type crashPID struct {
-	pid  int
-	args []string
-	dir  string
+	pid       int
+	args, env []string
+	dir       string
 }
 
 func (c *crashPID) kill(ctx context.Context) error {
 	proc := fmt.Sprintf("/proc/%d/", c.pid)
-	line, err := os.ReadFile(proc + "cmdline")
-	if err != nil {
-		return fmt.Errorf("storm: --crash: %w", err)
+	line, lineErr := os.ReadFile(proc + "cmdline")
+	env, envErr := os.ReadFile(proc + "environ")
+	program, exeErr := os.Readlink(proc + "exe")
+	dir, dirErr := os.Readlink(proc + "cwd")
+	if err := errors.Join(lineErr, envErr, exeErr, dirErr); err != nil {
+		return fmt.Errorf("storm: how process %d was started: %w", c.pid, err)
 	}
-	program, err := os.Readlink(proc + "exe")
-	if err != nil {
-		return fmt.Errorf("storm: --crash: %w", err)
-	}
-	c.args = strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
+	c.args, c.env, c.dir = texts(line), texts(env), dir
 	c.args[0] = program
-	if c.dir, err = os.Readlink(proc + "cwd"); err != nil {
-		return fmt.Errorf("storm: --crash: %w", err)
-	}
 	fd, err := unix.PidfdOpen(c.pid, 0)
 	if err != nil {
 		return fmt.Errorf("storm: process %d: %w", c.pid, err)
@@ -82,13 +77,16 @@ func (c *crashPID) kill(ctx context.Context) error {
 
 func (c *crashPID) start(context.Context) (time.Time, Process, error) {
 	cmd := exec.Command(c.args[0], c.args[1:]...)
-	cmd.Dir, cmd.SysProcAttr = c.dir, &syscall.SysProcAttr{Setsid: true} // it outlives us
+	cmd.Dir, cmd.Env, cmd.SysProcAttr = c.dir, c.env, &syscall.SysProcAttr{Setsid: true} // it outlives us
 	if err := cmd.Start(); err != nil {
 		return time.Time{}, "", fmt.Errorf("storm: start the gateway again: %w", err)
 	}
 	c.pid = cmd.Process.Pid
-	return time.Time{}, Process(strconv.Itoa(c.pid)), cmd.Process.Release()
+	return time.Now(), Process(strconv.Itoa(c.pid)), cmd.Process.Release()
 }
+
+// texts are those of a file in /proc, each ended by a zero octet.
+func texts(b []byte) []string { return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00") }
 
 // crashUnit is a unit of systemd.
 type crashUnit string
@@ -101,11 +99,12 @@ func (c crashUnit) start(ctx context.Context) (time.Time, Process, error) {
 	if err := shell(ctx, "systemctl", "restart", string(c)); err != nil {
 		return time.Time{}, "", err
 	}
+	listened := time.Now()
 	pid, err := exec.CommandContext(ctx, "systemctl", "show", "--property=MainPID", "--value", string(c)).Output()
 	if err != nil {
 		return time.Time{}, "", fmt.Errorf("storm: process of %s: %w", c, err)
 	}
-	return time.Time{}, Process(strings.TrimSpace(string(pid))), nil
+	return listened, Process(strings.TrimSpace(string(pid))), nil
 }
 
 // crashCommand does all of it.
@@ -117,7 +116,8 @@ type crashCommand struct {
 func (c crashCommand) kill(context.Context) error { return nil }
 
 func (c crashCommand) start(ctx context.Context) (time.Time, Process, error) {
-	return time.Time{}, c.p, shell(ctx, "sh", "-c", c.line)
+	err := shell(ctx, "sh", "-c", c.line)
+	return time.Now(), c.p, err
 }
 
 // shell runs a command; its error has what the command said.

@@ -29,7 +29,6 @@ type crowd struct {
 	started  int          // clients that were told to connect
 	failures int          // attempts that ended without an SA
 	trouble  string       // why the last of them did
-	heard    int64        // when the first datagram came after the last crash
 	asks     []ike.Answer // that came to be while outputs were drained
 	timer    *time.Timer
 	seen     counts
@@ -118,9 +117,6 @@ func (c *crowd) wind() {
 
 func (c *crowd) batch(now time.Time, b *udp.Batch) {
 	c.seen.received.Add(int64(len(b.Messages)))
-	if c.heard == 0 {
-		c.heard = c.since(now)
-	}
 	for i := range b.Messages {
 		if m := &b.Messages[i]; m.Kind == udp.IKE {
 			c.in.pass(*m, func(m udp.Message) { c.packet(now, m) })
@@ -222,6 +218,7 @@ func (c *crowd) event(now int64, o ike.Output) {
 	case ike.EventEstablished:
 		c.established(k, now, o.SA, x.Resumed)
 	case ike.EventDetected:
+		k.began = now
 		if k.detected == 0 {
 			k.detected, k.by = now, x.By
 		}
@@ -262,7 +259,6 @@ func (c *crowd) gone(k *client) {
 
 // crash begins a recovery: nobody has an SA of a gateway that runs.
 func (c *crowd) crash() {
-	c.heard = 0
 	c.seen.live.Store(0)
 	for i := range c.clients {
 		k := &c.clients[i]

@@ -16,9 +16,9 @@ import (
 )
 
 // Report is what a storm saw. Times after a crash count from the moment at
-// which the gateway listened again; if nobody knows it, from its first
-// datagram. CPU is the gateway process's own, user and system, for each client.
-// What was not measured is zero.
+// which the gateway listened again or, of one that does not tell, was started.
+// CPU is the gateway process's own, user and system, for each client. What was
+// not measured is zero.
 type Report struct {
 	Clients  int `json:"clients"`
 	Resumed  int `json:"resumed"`   // back without a full handshake
@@ -91,7 +91,7 @@ func (s *storm) full(ctx context.Context, r *Report, before, after usage, took t
 
 // recovered notes what became of the clients after a crash.
 func (s *storm) recovered(ctx context.Context, r *Report, before, after usage) {
-	zero := s.zero(ctx)
+	zero := int64(s.again.Sub(s.began))
 	r.Resumed, r.FellBack, r.Failed = 0, 0, 0
 	r.DetectedBy = map[string]int{"roll_call": 0, "qcd_reply": 0, "esp_reply": 0, "timeout": 0, "told": 0}
 	var detect, back, resume []time.Duration
@@ -120,20 +120,6 @@ func (s *storm) recovered(ctx context.Context, r *Report, before, after usage) {
 	if r.Failed > 0 {
 		r.trouble = s.trouble(ctx)
 	}
-}
-
-// zero is when the gateway listened again, in the time of the clients.
-func (s *storm) zero(ctx context.Context) int64 {
-	if !s.again.IsZero() {
-		return int64(s.again.Sub(s.began))
-	}
-	first := int64(math.MaxInt64)
-	s.each(ctx, func(c *crowd, _ time.Time) {
-		if c.heard != 0 {
-			first = min(first, c.heard)
-		}
-	})
-	return first
 }
 
 func byText(b ike.By) string {
