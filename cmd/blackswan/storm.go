@@ -81,7 +81,7 @@ func (f *stormFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.crash, "crash", "", "process, unit or command that kills the gateway")
 	c.Flags().BoolVar(&f.BreakRing, "break-ring", false, "with --self: no ticket is good any more after the crash")
 	c.Flags().IntVar(&f.Crashes, "crashes", 1, "how often the gateway crashes, each time when half of the clients are back")
-	c.Flags().StringVar(&f.process, "process", "", "number or name of the gateway's process on this machine, to measure it")
+	c.Flags().StringVar(&f.process, "process", "", "the gateway's process on this machine, to measure it: its number, the path of a file that has it, or its name")
 	c.Flags().StringVar(&f.report, "report", "", "write the report as a page to this file")
 	c.Flags().DurationVar(&f.Patience, "patience", 0, "the longest wait for all clients (default one that grows with them)")
 }

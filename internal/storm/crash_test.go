@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -64,6 +65,16 @@ func TestCrashPID(t *testing.T) {
 	dir, _ := os.Readlink(proc + "cwd")
 	if got := texts(line); len(got) != 2 || dir != first.Dir || string(env) != "WHO=gateway\x00" {
 		t.Errorf("%q in %s with %q", got, dir, env)
+	}
+	file := filepath.Join(t.TempDir(), "pid")
+	if err := os.WriteFile(file, []byte(string(again)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := Process(file).pid(); n != pid || err != nil {
+		t.Errorf("by its file: %d, %v", n, err)
+	}
+	if n, err := Process("sleep").pid(); n <= 1 || err != nil {
+		t.Errorf("by its name: %d, %v", n, err)
 	}
 	if u := again.usage(); !u.known || u.rss <= 0 || u.cpu < 0 {
 		t.Errorf("usage %+v", u)

@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Process is the gateway's process on this machine: a number, or what it is
-// called, as ps shows it. Empty: it is elsewhere, and nothing is measured.
+// Process is the gateway's process on this machine: its number, the path of a
+// file that has its number, or what it is called, as ps shows it. Empty: it is
+// elsewhere, and nothing is measured.
 type Process string
 
 // usage is what a process has used so far and holds now.
@@ -42,7 +43,15 @@ func (p Process) usage() (u usage) {
 
 // pid finds the process. A name means the first of that name.
 func (p Process) pid() (int, error) {
-	if pid, err := strconv.Atoi(string(p)); err == nil {
+	number := string(p)
+	if strings.HasPrefix(number, "/") {
+		text, err := os.ReadFile(number)
+		if err != nil {
+			return 0, fmt.Errorf("storm: number of the process: %w", err)
+		}
+		number = strings.TrimSpace(string(text))
+	}
+	if pid, err := strconv.Atoi(number); err == nil {
 		return pid, nil
 	}
 	all, err := os.ReadDir("/proc")
