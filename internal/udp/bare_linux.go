@@ -15,14 +15,15 @@ const espProtocol = 50
 
 // Bare opens a port for ESP directly over IP, of the family of addr, which may
 // be unspecified. It takes every packet of protocol 50 that comes to addr;
-// ports are 0 in its Runs and without meaning in Send. It needs CAP_NET_RAW.
-func Bare(addr netip.Addr) (ESPPort, error) {
+// ports are 0 in its Runs and without meaning in Send. What it sends has that
+// firewall mark, if it is not 0. It needs CAP_NET_RAW.
+func Bare(addr netip.Addr, mark uint32) (ESPPort, error) {
 	addr = addr.Unmap()
 	if !addr.IsValid() {
 		return nil, errors.New("udp: bare ESP needs a local address: 0.0.0.0 or :: for all of a family")
 	}
 	s := &socket{v6: addr.Is6(), local: netip.AddrPortFrom(addr, 0)}
-	cfg := &Config{ReceiveBuffer: espBuffer, SendBuffer: espBuffer}
+	cfg := &Config{ReceiveBuffer: espBuffer, SendBuffer: espBuffer, Mark: mark}
 	if err := s.open(cfg, fmt.Sprintf("ip%s:%d", s.family(), espProtocol), addr.String()); err != nil {
 		return nil, bareError(addr, err)
 	}

@@ -10,11 +10,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func mustBare(t testing.TB, addr string) ESPPort {
 	t.Helper()
-	p, err := Bare(netip.MustParseAddr(addr))
+	p, err := Bare(netip.MustParseAddr(addr), 0)
 	if err != nil {
 		skipWithout(t, err)
 	}
@@ -88,6 +90,30 @@ func TestBareFragmentsAreWholeOrNothing(t *testing.T) {
 	}
 }
 
+// A mark keeps what leaves out of our own tunnel, bare ESP like UDP.
+func TestAllThatLeavesIsMarked(t *testing.T) {
+	const mark = 0x4500
+	bare, err := Bare(loop4, mark)
+	if err != nil {
+		skipWithout(t, err)
+	}
+	t.Cleanup(func() { bare.Close() })
+	c := mustListen(t, Config{Addr: loop4, Mark: mark, ESP: func(Message) {}})
+	sockets := append([]*socket{bare.(*espSocket).s}, c.sockets...)
+	for _, port := range c.ESP() {
+		if own, is := port.(*espSocket); is {
+			sockets = append(sockets, own.s)
+		}
+	}
+	for _, s := range sockets {
+		s.rc.Control(func(fd uintptr) {
+			if got, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK); got != mark {
+				t.Errorf("%v marks with %#x, %v", s.local, got, err)
+			}
+		})
+	}
+}
+
 func TestBareErrorsNameTheCure(t *testing.T) {
 	for _, row := range []struct {
 		name  string
@@ -102,7 +128,7 @@ func TestBareErrorsNameTheCure(t *testing.T) {
 	} {
 		checkError(t, row.name, bareError(netip.MustParseAddr("192.0.2.1"), row.err), row.errno, row.words)
 	}
-	if _, err := Bare(netip.Addr{}); err == nil || !strings.Contains(err.Error(), "0.0.0.0 or ::") {
+	if _, err := Bare(netip.Addr{}, 0); err == nil || !strings.Contains(err.Error(), "0.0.0.0 or ::") {
 		t.Errorf("no address: %v", err)
 	}
 }
