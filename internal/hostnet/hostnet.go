@@ -185,8 +185,9 @@ func (h *Host) there(devices ...device) ([]entry, error) {
 // note writes into the journal what will be made, before it is.
 func (h *Host) note(now link, there, want []entry) error {
 	ours := slices.Clone(h.journal.Entries)
+	known := setOf(slices.Concat(there, ours))
 	for _, e := range want {
-		if !slices.Contains(there, e) && !slices.Contains(ours, e) {
+		if !known[e] {
 			ours = append(ours, e)
 		}
 	}
@@ -258,7 +259,8 @@ func (h *Host) crossOut(devices ...device) error {
 	if err != nil {
 		return err
 	}
-	h.journal.Entries = slices.DeleteFunc(h.journal.Entries, func(e entry) bool { return !slices.Contains(there, e) })
+	is := setOf(there)
+	h.journal.Entries = slices.DeleteFunc(h.journal.Entries, func(e entry) bool { return !is[e] })
 	return h.save()
 }
 

@@ -22,8 +22,8 @@ const (
 	journalVersion = 1
 	journalSuffix  = ".json"
 	lockSuffix     = ".lock"
-	slotName       = "slot." // and the number: held by who uses the slot
-	maxJournal     = 16 << 20
+	slotName       = "slot."  // and the number: held by who uses the slot
+	maxJournal     = 64 << 20 // octets; 100,000 routes take half of it
 )
 
 // journal is what may be in place: all of it was written down before it was
@@ -122,7 +122,11 @@ func (h *Host) save() error {
 	if bytes.Equal(b, h.saved) {
 		return nil
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case len(b) > maxJournal:
+		err = fmt.Errorf("%d entries are too many: give the tunnel fewer and wider networks", len(h.journal.Entries))
+	default:
 		err = durable.Replace(path, b)
 	}
 	if err != nil {

@@ -172,8 +172,10 @@ var domain = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,252}$`)
 // which they are made.
 func (p *Plan) entries(dev device) []entry {
 	var want []entry
+	has := set{}
 	add := func(e entry) {
-		if !slices.Contains(want, e) {
+		if !has[e] {
+			has[e] = true
 			want = append(want, e)
 		}
 	}
@@ -201,6 +203,18 @@ func (p *Plan) entries(dev device) []entry {
 	return want
 }
 
+// set are entries of which only the presence is asked: a gateway may have one
+// for each of its clients.
+type set map[entry]bool
+
+func setOf(list []entry) set {
+	s := make(set, len(list))
+	for _, e := range list {
+		s[e] = true
+	}
+	return s
+}
+
 // step is one change of the kernel.
 type step struct {
 	add   bool
@@ -213,13 +227,14 @@ type step struct {
 // E9): blackholes come first and go last.
 func steps(there, ours, want []entry) []step {
 	var adds, dels []step
+	isThere, isWanted := setOf(there), setOf(want)
 	for _, e := range want {
-		if !slices.Contains(there, e) {
+		if !isThere[e] {
 			adds = append(adds, step{true, e})
 		}
 	}
 	for _, e := range slices.Backward(slices.SortedStableFunc(slices.Values(ours), inMakingOrder)) {
-		if slices.Contains(there, e) && !slices.Contains(want, e) {
+		if isThere[e] && !isWanted[e] {
 			dels = append(dels, step{false, e})
 		}
 	}
