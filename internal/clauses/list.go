@@ -12,6 +12,7 @@ package clauses
 
 import (
 	"fmt"
+	"io/fs"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,12 +21,15 @@ import (
 // Complete turns open rows into failures.
 const Complete = true
 
-// Lists and Threats are the files that the lists of this project live in,
-// relative to the root of the tree.
-var (
-	Lists   = []string{"docs/rfc/4478.md", "docs/rfc/4555.md", "docs/rfc/5685.md", "docs/rfc/5723.md", "docs/rfc/6290.md"}
-	Threats = []string{"docs/threats.md"}
-)
+// Lists are the files of a tree that hold clauses, relative to its root: every
+// page of docs/rfc.
+func Lists(root fs.FS) []string {
+	lists, _ := fs.Glob(root, "docs/rfc/*.md") // the pattern is well-formed
+	return lists
+}
+
+// Threats are the files that hold attackers.
+var Threats = []string{"docs/threats.md"}
 
 // Open stands in the column of tests of a row that nobody has filled in yet.
 const Open = "—"

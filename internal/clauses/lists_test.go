@@ -7,7 +7,7 @@ import (
 
 // TestLists holds the lists of this tree against its code.
 func TestLists(t *testing.T) {
-	r, err := Check(os.DirFS("../.."), Lists, Threats)
+	r, err := Check(os.DirFS("../.."), Lists(os.DirFS("../..")), Threats)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func prove(w io.Writer, root string, o options) (ok bool, err error) {
 	}
 	defer os.RemoveAll(folder)
 
-	report, err := clauses.Check(os.DirFS(root), clauses.Lists, nil)
+	report, err := clauses.Check(os.DirFS(root), clauses.Lists(os.DirFS(root)), nil)
 	if err != nil {
 		return false, err
 	}
