@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"net/netip"
 	"runtime"
@@ -38,6 +39,7 @@ type node struct {
 	tokens bool
 	notes  []string
 	began  time.Time
+	seed   maphash.Seed  // by which the data plane tells peers apart
 	cpu    time.Duration // of the process at began
 
 	ownDevice bool         // the device of the plane is a TUN that we made
@@ -74,7 +76,7 @@ func newNode(cfg Config, role Role) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &node{cfg: cfg, role: role, log: cfg.Log, began: time.Now(), cpu: cpuTime(), stop: make(chan struct{}), lost: make(chan error, 1)}
+	n := &node{cfg: cfg, role: role, log: cfg.Log, began: time.Now(), cpu: cpuTime(), stop: make(chan struct{}), lost: make(chan error, 1), seed: maphash.MakeSeed()}
 	n.here = func() (netip.AddrPort, bool) { return netip.AddrPort{}, false }
 	n.peers.Store(&peers)
 	if n.log == nil {

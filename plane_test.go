@@ -131,3 +131,29 @@ func TestPlaneRefuses(t *testing.T) {
 		gr.stop(t, nil)
 	})
 }
+
+// TestF5_PeersAreToldApart: the data plane knows whose a Child SA is, by the
+// identity that was proved.
+func TestF5_PeersAreToldApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		plane := newSeeing()
+		l.gw.Plane = plane
+		_, gr := l.gateway()
+		var all []*running
+		for i, name := range []string{"ann", "bob"} {
+			cfg := l.client(name)
+			cfg.Listen = []netip.Addr{netip.AddrFrom4([4]byte{198, 51, 100, byte(20 + i)})}
+			_, r := l.connect(name, cfg)
+			all = append(all, r)
+		}
+		time.Sleep(time.Second)
+		if c := plane.Children(); len(c) != 2 || c[0].Peer == c[1].Peer || c[0].Peer == 0 || c[1].Peer == 0 {
+			t.Errorf("%d Child SAs; whose they are: %v", len(c), c)
+		}
+		for _, r := range all {
+			r.stop(t, nil)
+		}
+		gr.stop(t, nil)
+	})
+}

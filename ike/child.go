@@ -196,7 +196,7 @@ func (e *Endpoint) install(sa *SA, o offer) *child {
 	}
 	soft, hard := e.age(sa, c)
 	e.childs = append(e.childs, Child{
-		Connection: sa.conn.Name, SPIIn: o.in, SPIOut: o.out, Suite: o.suite,
+		Connection: sa.conn.Name, Peer: sa.peer, SPIIn: o.in, SPIOut: o.out, Suite: o.suite,
 		EncrOut: first[:o.encr], IntegOut: first[o.encr:], EncrIn: second[:o.encr], IntegIn: second[o.encr:],
 		LocalTS: o.local, RemoteTS: o.remote, Local: sa.local.addrPort(), Remote: sa.remote.addrPort(),
 		Encap: e.encap(sa), Behind: sa.natted, Resumed: sa.resumed, Waits: o.waits, Soft: soft, Hard: hard,

@@ -54,6 +54,7 @@ type Output struct {
 // Child is a Child SA as the data plane is told of it.
 type Child struct {
 	Connection        string
+	Peer              []byte // its identity: type octet and data
 	SPIIn, SPIOut     uint32
 	Suite             propose.ESPSuite
 	EncrIn, IntegIn   []byte // keys of the inbound direction

@@ -184,6 +184,9 @@ func (p *Plane) install(k *child, c *dataplane.Child) error {
 	if p.children[k.spiIn] != nil {
 		return fmt.Errorf("%w: %08x", dataplane.ErrInUse, k.spiIn)
 	}
+	if a, taken := p.policy.taken(k); taken {
+		return fmt.Errorf("%w: %v: give each peer an address of its own, or wait until the other is gone", dataplane.ErrTaken, a)
+	}
 	p.installs++
 	k.order = p.installs
 	k.heard.Store(int64(p.now()))

@@ -64,6 +64,23 @@ func (p *policy) add(c *child) {
 	}
 }
 
+// taken is an inner address of c that is another peer's: who has logged in does
+// not get the packets of somebody else by asking for them (rule F5).
+func (p *policy) taken(c *child) (netip.Addr, bool) {
+	for _, s := range c.remote {
+		if s.Start != s.End || c.peer == 0 {
+			continue
+		}
+		routes, _ := p.to.Get(netip.PrefixFrom(s.Start, s.Start.BitLen()))
+		for _, r := range routes {
+			if r.child.peer != c.peer && r.child.peer != 0 {
+				return s.Start, true
+			}
+		}
+	}
+	return netip.Addr{}, false
+}
+
 // remove takes c out of the table.
 func (p *policy) remove(c *child) {
 	for i := range c.remote {

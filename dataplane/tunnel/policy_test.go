@@ -1,12 +1,15 @@
 package tunnel
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 
+	"blackswan/dataplane"
+	"blackswan/dataplane/planetest"
 	"blackswan/wire"
 )
 
@@ -197,4 +200,38 @@ func TestCheckSelectors(t *testing.T) {
 	if err := checkSelectors(good, []wire.Selector{sel("10.0.0.0/8", protoTCP, 65535, 0)}); err != nil {
 		t.Errorf("OPAQUE: %v", err)
 	}
+}
+
+// Rule F5: a peer that has logged in does not get the packets of another one by
+// asking for its inner address.
+func TestAddressOfAnother(t *testing.T) {
+	client := newEnd(t, Config{}, clientAt)
+	child := func(spi uint32, peer uint64, remote string) dataplane.Child {
+		c := planetest.Child(spi)
+		c.Peer, c.RemoteTS = peer, []wire.Selector{wire.Prefix(netip.MustParsePrefix(remote))}
+		return c
+	}
+	client.install(child(spi, 1, "10.2.0.7/32"))
+	for _, c := range []struct {
+		name   string
+		child  dataplane.Child
+		refuse bool
+	}{
+		{"another's address", child(spi+1, 2, "10.2.0.7/32"), true},
+		{"its own once more", child(spi+2, 1, "10.2.0.7/32"), false},
+		{"the next one", child(spi+3, 2, "10.2.0.8/32"), false},
+		{"a network around it", child(spi+4, 2, "10.2.0.0/24"), false},
+		{"of nobody in particular", child(spi+5, 0, "10.2.0.7/32"), false},
+	} {
+		err := client.Install(c.child)
+		if got := errors.Is(err, dataplane.ErrTaken); got != c.refuse || err != nil && !got {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	for _, n := range []uint32{0, 2, 5} {
+		if err := client.Remove(spi + n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client.install(child(spi+1, 2, "10.2.0.7/32")) // the other one is gone
 }
