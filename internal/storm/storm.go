@@ -76,9 +76,14 @@ var ErrOptions = errors.New("storm")
 const garbage = 20
 
 // settle is a moment in which everything is written that is written behind: the
-// roll call is on disk a second late at most (rule C2). A gateway of ours has
-// also given back the memory that it does not need.
-const settle = 3 * time.Second
+// roll call is on disk a second late at most (rule C2). After many clients a
+// gateway of ours has also given back the memory that it does not need.
+func (s *storm) settle(ctx context.Context) error {
+	if s.Clients < 1000 {
+		return pause(ctx, 1200*time.Millisecond)
+	}
+	return pause(ctx, 3*time.Second)
+}
 
 // storm is one run.
 type storm struct {
@@ -145,7 +150,7 @@ func (s *storm) run(ctx context.Context) (_ *Report, err error) {
 	if n := s.live(); n < s.Clients {
 		return nil, fmt.Errorf("storm: %d of %d clients connected%s", n, s.Clients, s.trouble(ctx))
 	}
-	if err := pause(ctx, settle); err != nil {
+	if err := s.settle(ctx); err != nil {
 		return nil, err
 	}
 	s.full(ctx, r, before, s.Process.usage(), took)
@@ -160,7 +165,7 @@ func (s *storm) run(ctx context.Context) (_ *Report, err error) {
 			return nil, err
 		}
 		r.GatewayCPUQuiet = s.perClient(before, s.Process.usage())
-		if err := pause(ctx, settle); err != nil {
+		if err := s.settle(ctx); err != nil {
 			return nil, err
 		}
 	}
