@@ -29,9 +29,6 @@ const (
 	hostPatience = 10 * time.Second
 )
 
-// GatewayHost is the name by which Release knows what a gateway has left.
-const GatewayHost = "gateway"
-
 // host makes the host as the Child SAs want it.
 type host struct {
 	net  *hostnet.Host
@@ -62,7 +59,7 @@ func (n *node) openHost() error {
 	if !n.ownDevice {
 		return nil
 	}
-	name := GatewayHost
+	name := "gateway"
 	if n.role == RoleClient {
 		name = (*n.peers.Load())[0].Name
 	}
@@ -219,6 +216,16 @@ func (h *host) leave() {
 	if err := h.net.Release(ctx); err != nil {
 		h.tell(err)
 	}
+}
+
+// Left are the names by which Release knows what is on this host: of clients
+// and gateways of that state directory that are up, or were killed.
+func Left(stateDir string) ([]string, error) {
+	names, err := hostnet.Connections(hostDir(stateDir))
+	if err != nil {
+		return nil, fmt.Errorf("blackswan: %w", err)
+	}
+	return names, nil
 }
 
 // Release undoes what a client of that connection, or a gateway, has left on

@@ -73,7 +73,7 @@ func runConnect(c *cobra.Command, f *nodeFlags, d *dial, args []string) error {
 		return err
 	}
 	if d.release {
-		return release(c, cfg.StateDir, d.left(&cfg, args))
+		return release(c, cfg.StateDir, args)
 	}
 	name := ""
 	switch {
@@ -124,23 +124,15 @@ func runConnect(c *cobra.Command, f *nodeFlags, d *dial, args []string) error {
 	return serve(ctx, &cfg, control.Handlers{control.Status: statusHandler(client.Status)}, cfg.Log, run)
 }
 
-// left are the connections that may have left something on this host: those
-// that args name, or all of the file, or that of the flags.
-func (d *dial) left(cfg *blackswan.Config, args []string) []string {
-	names := args
-	for i := range cfg.Connections {
-		if len(args) == 0 {
-			names = append(names, cfg.Connections[i].Name)
+// release undoes what processes of a state directory that were killed have left
+// on this host: those of that name, or all.
+func release(c *cobra.Command, stateDir string, names []string) error {
+	if len(names) == 0 {
+		var err error
+		if names, err = blackswan.Left(stateDir); err != nil {
+			return err
 		}
 	}
-	if len(names) == 0 {
-		names = []string{flagsConnection}
-	}
-	return names
-}
-
-// release undoes what processes that were killed have left on this host.
-func release(c *cobra.Command, stateDir string, names []string) error {
 	done := []string{}
 	for _, name := range names {
 		released, err := blackswan.Release(stateDir, name)

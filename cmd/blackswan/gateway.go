@@ -78,7 +78,7 @@ the next start goes on, and --release gives the host its routes back.
 				if err != nil {
 					return err
 				}
-				return release(c, cfg.StateDir, []string{blackswan.GatewayHost})
+				return release(c, cfg.StateDir, nil)
 			}
 			return runGateway(c, &f, profiles)
 		},

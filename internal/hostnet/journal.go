@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"blackswan/internal/durable"
 )
@@ -139,6 +140,24 @@ func (h *Host) save() error {
 // file is one of the connection's in the directory.
 func (h *Host) file(suffix string) string {
 	return filepath.Join(h.dir, url.PathEscape(h.connection)+suffix)
+}
+
+// Connections are those that have changed the host, by their journals in the
+// directory: they are up, or a crash has left them.
+func Connections(dir string) ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*"+journalSuffix))
+	if err != nil {
+		return nil, fmt.Errorf("hostnet: %w", err)
+	}
+	var all []string
+	for _, file := range files {
+		name, err := url.PathUnescape(strings.TrimSuffix(filepath.Base(file), journalSuffix))
+		if err != nil {
+			return nil, fmt.Errorf("hostnet: %s is no journal of ours: remove it: %w", file, err)
+		}
+		all = append(all, name)
+	}
+	return all, nil
 }
 
 // claim takes the first slot that nobody has: no process, no journal and

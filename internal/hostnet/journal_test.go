@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -98,5 +101,30 @@ func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestConnections(t *testing.T) {
+	dir := t.TempDir()
+	if got, err := Connections(dir); len(got) != 0 || err != nil {
+		t.Errorf("none: %q, %v", got, err)
+	}
+	want := []string{"a/b c", "office"}
+	for _, name := range want {
+		h := &Host{dir: dir, connection: name}
+		for _, suffix := range []string{journalSuffix, lockSuffix} {
+			if err := os.WriteFile(h.file(suffix), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got, err := Connections(dir); !slices.Equal(got, want) || err != nil {
+		t.Errorf("%q, %v; want %q", got, err, want)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "%zz"+journalSuffix), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Connections(dir); err == nil {
+		t.Errorf("a name that is none: %q", got)
 	}
 }
