@@ -87,7 +87,7 @@ func (c *Client) Run(ctx context.Context) error {
 		case err := <-c.lost:
 			return errors.Join(err, c.Close()) // the ticket is good for the next start
 		}
-	} else if ctx.Err() == nil {
+	} else if ctx.Err() == nil && !errors.Is(err, errEnded) {
 		return errors.Join(err, c.Close())
 	}
 	if !errors.Is(context.Cause(ctx), ErrKeepTicket) {
@@ -130,7 +130,7 @@ func (c *Client) before() netip.Addr {
 }
 
 // find is the address of the gateway. While names are not answered it asks
-// again: the network may not be there yet.
+// again, until we end: the network may not be there yet.
 func (c *Client) find(ctx context.Context) (netip.AddrPort, error) {
 	if a, err := netip.ParseAddr(c.peer.host); err == nil {
 		return netip.AddrPortFrom(a, c.peer.port), nil
@@ -151,6 +151,10 @@ func (c *Client) find(ctx context.Context) (netip.AddrPort, error) {
 		select {
 		case <-ctx.Done():
 			return netip.AddrPort{}, ctx.Err()
+		case <-c.stop:
+			return netip.AddrPort{}, errEnded
+		case err := <-c.lost:
+			return netip.AddrPort{}, err
 		case <-time.After(wait):
 		}
 		wait = min(2*wait, time.Minute)

@@ -1,12 +1,14 @@
 package blackswan
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"blackswan/dataplane"
 	"blackswan/internal/udp"
 )
 
@@ -192,6 +194,23 @@ func TestUnknownName(t *testing.T) {
 	}
 	cr.stop(t, nil)
 	l.want("ann", Failed, 0)
+
+	c, cr = l.connect("ann", cfg)
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-cr.ended; err != nil {
+		t.Errorf("Run after Close: %v", err)
+	}
+
+	plane := newSeeing()
+	cfg.Plane = plane
+	_, cr = l.connect("ann", cfg)
+	gone := errors.New("the device is gone")
+	plane.reports <- dataplane.Report{Kind: dataplane.Broken, Err: gone}
+	if err := <-cr.ended; !errors.Is(err, gone) {
+		t.Errorf("Run without a device: %v", err)
+	}
 }
 
 func TestPortInUse(t *testing.T) {

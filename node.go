@@ -109,14 +109,14 @@ func (n *node) open() error {
 		}
 		n.keys = keys
 	}
+	if err := n.openHost(); err != nil {
+		return err
+	}
 	ports, err := n.cfg.open(n.role, n.count, n.stray(), n.mark())
 	if err != nil {
 		return err
 	}
 	n.attach(ports)
-	if err := n.openHost(); err != nil {
-		return err
-	}
 	n.roams = n.role == RoleClient && len(n.cfg.Listen) == 0
 	machine := n.machine(ports[0])
 	for i, port := range ports {

@@ -157,3 +157,34 @@ func TestF5_PeersAreToldApart(t *testing.T) {
 		gr.stop(t, nil)
 	})
 }
+
+// TestBrokenPlane: who has lost its device or its sockets ends, and says so. The
+// client's ticket is good for its next start.
+func TestBrokenPlane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		broken := dataplane.Report{Kind: dataplane.Broken, Err: errors.New("the TUN device bs0 is gone")}
+		plane := newSeeing()
+		l.gw.Plane = plane
+		_, gr := l.gateway()
+		cfg := l.client("ann")
+		cfg.StateDir = t.TempDir()
+		its := newSeeing()
+		cfg.Plane = its
+		_, cr := l.connect("ann", cfg)
+		time.Sleep(2 * time.Second)
+		its.reports <- broken
+		if err := <-cr.ended; !errors.Is(err, broken.Err) {
+			t.Errorf("the client's Run: %v", err)
+		}
+		cfg.Plane = nil
+		_, cr = l.connect("ann", cfg)
+		time.Sleep(2 * time.Second)
+		l.want("ann", Resumed, 1)
+		cr.stop(t, nil)
+		plane.reports <- broken
+		if err := <-gr.ended; !errors.Is(err, broken.Err) {
+			t.Errorf("the gateway's Run: %v", err)
+		}
+	})
+}
