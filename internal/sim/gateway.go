@@ -368,7 +368,7 @@ func baseConn(w *World) *ike.Connection {
 	}
 	return &ike.Connection{
 		Name: "office", PSK: ike.Secret("a key of the simulation"), IKE: []propose.IKE{p}, ESP: []propose.ESP{esp},
-		DPD: 30 * time.Second, Tickets: true, MOBIKE: w.options.MOBIKE, Fragment: cmp.Or(w.options.Fragment, 1252),
+		DPD: 30 * time.Second, Tickets: true, MOBIKE: w.options.MOBIKE, Lifetime: w.options.Keys, ChildLifetime: w.options.Keys / 3, Fragment: cmp.Or(w.options.Fragment, 1252),
 		Gateway: netip.AddrPortFrom(gatewayAddr, 500), GatewayNAT: 4500,
 	}
 }

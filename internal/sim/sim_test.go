@@ -19,6 +19,7 @@ func TestCrowds(t *testing.T)  { play(t, crowds) }
 func TestOutages(t *testing.T) { play(t, outages) }
 func TestDrains(t *testing.T)  { play(t, drains) }
 func TestThefts(t *testing.T)  { play(t, thefts) }
+func TestRekeys(t *testing.T)  { play(t, rekeys) }
 
 func play(t *testing.T, scenarios []scenario) {
 	for _, s := range scenarios {

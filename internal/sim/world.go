@@ -36,6 +36,7 @@ type Options struct {
 	Traffic    time.Duration // each client sends ESP about that often; 0: never
 	MOBIKE     bool          // both ends move (RFC 4555)
 	Login      time.Duration // how long a login holds (RFC 4478); 0: for ever
+	Keys       time.Duration // how long an IKE SA's are used, a Child SA's a third of it; 0: for ever
 }
 
 // World is the whole of it. It is not for concurrent use.
