@@ -21,6 +21,8 @@ func (e *Endpoint) protected(sa *SA, p Packet, h wire.Header) {
 		e.drop(DropFlags)
 	case response:
 		e.response(sa, p, h)
+	case sa.cold != nil && sa.cold.theirs != nil: // a request waits for its key agreement
+		e.drop(DropRepeat)
 	default:
 		e.requestIn(sa, p, h)
 	}
@@ -47,10 +49,6 @@ func (e *Endpoint) requestIn(sa *SA, p Packet, h wire.Header) {
 		return
 	default:
 		e.drop(DropMessageID)
-		return
-	}
-	if c := sa.cold; c != nil && c.theirs != nil { // the one before it waits for its key agreement
-		e.drop(DropRepeat)
 		return
 	}
 	auth := h.Exchange == wire.ExchangeIKEAuth

@@ -2,7 +2,6 @@ package ike
 
 import (
 	"encoding/binary"
-	"net/netip"
 	"slices"
 
 	"blackswan/internal/propose"
@@ -14,10 +13,8 @@ import (
 // removed. IKE_AUTH makes the first, CREATE_CHILD_SA (rekey.go) all others.
 // Their traffic is the data plane's; the machine keeps their SPIs.
 
-const (
-	maxSelectors = 16 // traffic selectors of a side after narrowing
-	maxChildren  = 16 // Child SAs of an IKE SA, those that are being replaced included
-)
+// maxChildren are the Child SAs of an IKE SA, those that are being replaced included.
+const maxChildren = 16
 
 // phase is where an installed Child SA stands.
 type phase uint8
@@ -44,9 +41,6 @@ type child struct {
 	rekeyAt int64
 	endAt   int64 // it must not be used any more; or its phase is over
 }
-
-// selectors are the two sides of what a Child SA carries.
-type selectors struct{ local, remote []wire.Selector }
 
 // offer is a Child SA on its way.
 type offer struct {
@@ -330,14 +324,6 @@ func (sa *SA) carries() bool {
 	return false
 }
 
-// selectors are those of k that the connection does not tell. k may be nil.
-func (k *child) selectors() *selectors {
-	if k == nil {
-		return nil
-	}
-	return k.ts
-}
-
 // newESPSPI is shard 6 | random 26 bits, above 255, not live and not one that
 // a peer may still send to from before a crash (rule B1).
 func (e *Endpoint) newESPSPI() uint32 {
@@ -349,78 +335,4 @@ func (e *Endpoint) newESPSPI() uint32 {
 			return s
 		}
 	}
-}
-
-// allowed are the selectors of ts, those of the connection without it, or the
-// address itself where they are dynamic.
-func (e *Endpoint) allowed(sa *SA, ts *selectors) (local, remote []wire.Selector) {
-	if ts != nil {
-		return ts.local, ts.remote
-	}
-	return e.dynamic(0, sa.conn.LocalTS, sa.local), e.dynamic(1, sa.conn.RemoteTS, sa.remote)
-}
-
-func (e *Endpoint) dynamic(buf int, ts []wire.Selector, a addr) []wire.Selector {
-	if len(ts) > 0 {
-		return ts
-	}
-	ip := a.addrPort().Addr()
-	e.scratch.dynamic[buf] = wire.Selector{EndPort: 65535, Start: ip, End: ip}
-	return e.scratch.dynamic[buf : buf+1]
-}
-
-// narrow gives o what is both offered and allowed (RFC 7296 2.9).
-func (e *Endpoint) narrow(sa *SA, o *offer, ts *selectors, local, remote wire.TS) {
-	allowed := [2][]wire.Selector{}
-	allowed[0], allowed[1] = e.allowed(sa, ts)
-	for side, offered := range [...]wire.TS{local, remote} {
-		var all bool
-		e.scratch.selectors[side], all = common(e.scratch.selectors[side][:0], offered, allowed[side])
-		o.more = o.more || !all
-	}
-	o.local, o.remote = e.scratch.selectors[0], e.scratch.selectors[1]
-	o.own = ts != nil || len(sa.conn.LocalTS) == 0 || len(sa.conn.RemoteTS) == 0
-}
-
-// common appends the intersections of what is offered with what is allowed, in
-// the order of the offer and without repeats, and tells whether all have room.
-func common(dst []wire.Selector, offered wire.TS, allowed []wire.Selector) (_ []wire.Selector, all bool) {
-	for o := range offered.Selectors() {
-		for _, a := range allowed {
-			s, ok := intersect(o, a)
-			switch {
-			case !ok || slices.Contains(dst, s):
-			case len(dst) == maxSelectors:
-				return dst, false
-			default:
-				dst = append(dst, s)
-			}
-		}
-	}
-	return dst, true
-}
-
-func intersect(a, b wire.Selector) (wire.Selector, bool) {
-	if a.Protocol != 0 && b.Protocol != 0 && a.Protocol != b.Protocol || a.Start.Is4() != b.Start.Is4() {
-		return wire.Selector{}, false
-	}
-	s := wire.Selector{
-		Protocol: max(a.Protocol, b.Protocol), StartPort: max(a.StartPort, b.StartPort), EndPort: min(a.EndPort, b.EndPort),
-		Start: later(a.Start, b.Start), End: earlier(a.End, b.End),
-	}
-	return s, s.StartPort <= s.EndPort && s.Start.Compare(s.End) <= 0
-}
-
-func later(a, b netip.Addr) netip.Addr {
-	if a.Less(b) {
-		return b
-	}
-	return a
-}
-
-func earlier(a, b netip.Addr) netip.Addr {
-	if b.Less(a) {
-		return b
-	}
-	return a
 }

@@ -130,23 +130,29 @@ func (e *Endpoint) rekeyAsked(sa *SA, x *creation, proposals wire.SA, ni []byte,
 	if !ok {
 		return wire.Notify{Type: wire.NotifyTemporaryFailure}
 	}
+	e.acceptRekey(sa, heirOffer{s, peer}, num, own, ni, a)
+	return wire.Notify{}
+}
+
+// acceptRekey makes the heir, and answers.
+func (e *Endpoint) acceptRekey(sa *SA, h heirOffer, num uint8, own wire.SPI, ni []byte, a *Answer) {
 	nr := e.nonce(nil)
 	heir := e.spawn(false, own)
-	heir.spi.I = peer
-	e.deriveHeir(sa, heir, s, a.Shared, ni, nr)
+	heir.spi.I = h.spi
+	e.deriveHeir(sa, heir, h.suite, a.Shared, ni, nr)
 	ours := e.oursToo(sa)
-	asked := m.has(wire.NotifyTicketRequest)
+	asked := e.msg.has(wire.NotifyTicketRequest)
 	e.inherit(sa, heir)
 	e.chill(heir).elder = sa.handle()
 	if ours != nil {
 		ours.rival = rival{sa: heir.handle(), low: append([]byte(nil), lower(ni, nr)...)}
 	}
 	w := e.compose(sa, wire.ExchangeCreateChildSA, true, sa.recv.Next())
-	spec := propose.SpecOf(s, num)
+	spec := propose.SpecOf(h.suite, num)
 	spec.SPI = binary.BigEndian.AppendUint64(nil, uint64(own))
 	w.SA(spec)
 	w.Nonce(nr)
-	w.KE(wire.KE{Group: x.group, Data: a.Public})
+	w.KE(wire.KE{Group: h.suite.KE, Data: a.Public})
 	e.addToken(w, heir)
 	switch {
 	case asked && ours != nil: // it may lose: not now (rule D9)
@@ -160,7 +166,6 @@ func (e *Endpoint) rekeyAsked(sa *SA, x *creation, proposals wire.SA, ni []byte,
 	if heir.tun != nil {
 		e.forgetTicket(heir.tun)
 	}
-	return wire.Notify{}
 }
 
 // oursToo is our own rekey of sa if it is out; one that has not left never will.

@@ -1,11 +1,5 @@
 package ike
 
-import (
-	"slices"
-
-	"blackswan/wire"
-)
-
 // How long keys are used (RFC 7296 2.8). Each end has its own limits in time
 // and, for Child SAs, in octets and packets. An SA is rekeyed before it reaches
 // them: by the client after 85 to 90 per cent, by the gateway after 92 to 97,
@@ -139,35 +133,6 @@ func (e *Endpoint) wantChild(sa *SA, ts *selectors) {
 	c := e.chill(sa)
 	c.makeAt, c.wants = e.now+5e8+e.within(1e9), ts
 	e.schedule(sa)
-}
-
-// wantRest has another Child SA made for those selectors of ours that the peer
-// has left out of o but would take in one of their own (RFC 7296 2.9).
-func (e *Endpoint) wantRest(sa *SA, o offer, asked *selectors) {
-	if !e.msg.has(wire.NotifyAdditionalTSPossible) {
-		return
-	}
-	local, remote := e.allowed(sa, asked)
-	rest := selectors{without(local, o.local), without(remote, o.remote)}
-	switch {
-	case len(rest.local) > 0:
-		rest.remote = slices.Clone(remote)
-	case len(rest.remote) > 0:
-		rest.local = slices.Clone(local)
-	default:
-		return
-	}
-	e.wantChild(sa, &rest)
-}
-
-// without are the selectors that have nothing in common with those that are had.
-func without(all, had []wire.Selector) (rest []wire.Selector) {
-	for _, s := range all {
-		if !slices.ContainsFunc(had, func(h wire.Selector) bool { _, ok := intersect(s, h); return ok }) {
-			rest = append(rest, s)
-		}
-	}
-	return rest
 }
 
 // retry plans our next attempt after a refusal. k is the Child SA that was to

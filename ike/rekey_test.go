@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"blackswan/internal/propose"
+	"blackswan/internal/suite"
 	"blackswan/wire"
 )
 
@@ -122,12 +123,20 @@ func TestRFC7296_1_3_3_ChildRekey(t *testing.T) {
 				w.run(time.Second)
 				g, old := w.agreed(1)
 				before := old.child
+				n, own := w.cl, spiBytes(before.in)
 				if who == "gw" {
-					w.wear(w.gw, ReportWorn)
-				} else {
-					w.wear(w.cl, ReportWorn)
+					n, own = w.gw, spiBytes(before.out)
 				}
+				tp := w.watch()
+				w.wear(n, ReportWorn)
 				w.deliver()
+				for _, s := range tp.of(n, wire.ExchangeCreateChildSA) {
+					x := s.notes(wire.NotifyRekeySA)
+					if len(x) != 1 || x[0].Protocol != wire.ProtocolESP || string(x[0].SPI) != string(own[:]) || len(x[0].Data) != 0 {
+						t.Errorf("REKEY_SA is %+v, want %x", x, own)
+					}
+				}
+				w.lose = nil
 				w.run(10 * time.Second)
 				g2, c2 := w.agreed(1)
 				if g2 != g || c2 != old || c2.child.in == before.in || c2.child.out == before.out {
@@ -305,5 +314,97 @@ func TestRFC7296_1_4_1_ClientReplacesADeletedChild(t *testing.T) {
 	}
 	if n := len(w.gw.kids); n > 122 {
 		t.Errorf("%d Child SAs in a minute", n)
+	}
+}
+
+// RFC 7296 2.17: KEYMAT = prf+(SK_d, [g^ir] | Ni | Nr); the keys of the
+// exchange's initiator come first, encryption before integrity.
+func TestRFC7296_2_17_Keymat(t *testing.T) {
+	for _, esp := range []string{"aes256-sha384", "aes256-sha384-x25519"} {
+		for _, who := range []string{"gw", "cl"} {
+			w := rekeyWorld(t, "keymat "+esp+who, esp, esp)
+			w.connect()
+			w.run(time.Second)
+			n, other := w.gw, w.cl
+			if who == "cl" {
+				n, other = other, n
+			}
+			var shared []byte
+			n.hook = func(q *Question) {
+				if q.Kind == AskAgree {
+					shared, _ = q.Pair.Shared(q.Public)
+				}
+			}
+			tp := w.watch()
+			w.act(n, "rekey child")
+			w.deliver()
+			req, resp := tp.only(n, wire.ExchangeCreateChildSA), tp.only(other, wire.ExchangeCreateChildSA)
+			g, _ := w.one()
+			keymat := make([]byte, 2*(32+48))
+			suite.DeriveChild(w.gw.e.prf(g.suite), keymat, g.keys.D(g.suite), shared, req.bodies[req.at(wire.PayloadNonce)], resp.bodies[resp.at(wire.PayloadNonce)])
+			k := n.kids[len(n.kids)-1]
+			got := slices.Concat(k.EncrOut, k.IntegOut, k.EncrIn, k.IntegIn)
+			if string(got) != string(keymat) || (shared == nil) != (esp == "aes256-sha384") {
+				t.Errorf("%s, %s begins: the keys are not in order", esp, who)
+			}
+		}
+	}
+}
+
+// RFC 7296 2.25: after TEMPORARY_FAILURE nothing is tried again at once; later
+// it is, for several minutes; then the two are out of step, and begin anew.
+func TestRFC7296_2_25_TemporaryFailure(t *testing.T) {
+	for _, what := range []string{"rekey child", "rekey ike"} {
+		w := rekeyWorld(t, "temporary "+what, "aes128gcm16", "aes128gcm16")
+		w.connect()
+		w.run(time.Second)
+		g, _ := w.agreed(1)
+		busy := func() {
+			w.gw.e.chill(g).created = bucket{second: int64(w.now.Sub(w.gw.e.began)) / createPeriod / 1e9, n: mostCreations}
+		}
+		tp := w.watch()
+		tp.lose = func(sight) bool { busy(); return false }
+		busy()
+		w.act(w.cl, what)
+		w.deliver()
+		w.run(4 * time.Second)
+		if n := len(tp.of(w.cl, wire.ExchangeCreateChildSA)); n != 1 {
+			t.Errorf("%s: %d requests within four seconds", what, n)
+		}
+		w.run(2 * time.Minute)
+		if n := len(tp.of(w.cl, wire.ExchangeCreateChildSA)); n < 3 || n > 8 {
+			t.Errorf("%s: %d requests in two minutes", what, n)
+		}
+		w.agreed(1)
+		outcome(t, w, 1, 0)
+		w.run(10 * time.Minute)
+		outcome(t, w, 2, 0)
+	}
+}
+
+// RFC 7296 2.25: who is told CHILD_SA_NOT_FOUND drops the Child SA in silence
+// and has a new one made.
+func TestRFC7296_2_25_ChildSANotFound(t *testing.T) {
+	for _, who := range []string{"gw", "cl"} {
+		w := rekeyWorld(t, "not found "+who, "aes128gcm16", "aes128gcm16")
+		w.connect()
+		w.run(time.Second)
+		g, c := w.agreed(1)
+		n, other, lost := w.gw, w.cl, c
+		if who == "cl" {
+			n, other, lost = w.cl, w.gw, g
+		}
+		other.e.at(w.now)
+		other.e.removeChild(lost, &lost.child)
+		w.drain(other)
+		tp := w.watch()
+		w.act(n, "rekey child")
+		w.deliver()
+		w.run(3 * time.Second)
+		w.agreed(1)
+		if tp.deletes(n, wire.ProtocolESP) != 0 {
+			t.Errorf("%s deletes what its peer has not", who)
+		}
+		outcome(t, w, 1, 0)
 	}
 }

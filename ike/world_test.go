@@ -187,6 +187,8 @@ func (w *world) drain(n *node) {
 		case OutputInstall:
 			c := *o.Child
 			c.EncrIn, c.EncrOut = append([]byte(nil), c.EncrIn...), append([]byte(nil), c.EncrOut...)
+			c.IntegIn, c.IntegOut = append([]byte(nil), c.IntegIn...), append([]byte(nil), c.IntegOut...)
+			c.LocalTS, c.RemoteTS = slices.Clone(c.LocalTS), slices.Clone(c.RemoteTS)
 			n.kids = append(n.kids, c)
 		case OutputPrefer:
 			n.preferred = append(n.preferred, o.Child.SPIIn)

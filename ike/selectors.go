@@ -1,0 +1,128 @@
+package ike
+
+import (
+	"net/netip"
+	"slices"
+
+	"blackswan/wire"
+)
+
+// Traffic selectors, RFC 7296 2.9: each side says what it allows, a Child SA
+// carries what both do.
+
+// maxSelectors is how many a side may have after narrowing.
+const maxSelectors = 16
+
+// selectors are the two sides of what a Child SA carries.
+type selectors struct{ local, remote []wire.Selector }
+
+// selectors are those of c that the connection does not tell. c may be nil.
+func (c *child) selectors() *selectors {
+	if c == nil {
+		return nil
+	}
+	return c.ts
+}
+
+// allowed are the selectors of ts, those of the connection without it, or the
+// address itself where they are dynamic.
+func (e *Endpoint) allowed(sa *SA, ts *selectors) (local, remote []wire.Selector) {
+	if ts != nil {
+		return ts.local, ts.remote
+	}
+	return e.dynamic(0, sa.conn.LocalTS, sa.local), e.dynamic(1, sa.conn.RemoteTS, sa.remote)
+}
+
+func (e *Endpoint) dynamic(buf int, ts []wire.Selector, a addr) []wire.Selector {
+	if len(ts) > 0 {
+		return ts
+	}
+	ip := a.addrPort().Addr()
+	e.scratch.dynamic[buf] = wire.Selector{EndPort: 65535, Start: ip, End: ip}
+	return e.scratch.dynamic[buf : buf+1]
+}
+
+// narrow gives o what is both offered and allowed (RFC 7296 2.9).
+func (e *Endpoint) narrow(sa *SA, o *offer, ts *selectors, local, remote wire.TS) {
+	allowed := [2][]wire.Selector{}
+	allowed[0], allowed[1] = e.allowed(sa, ts)
+	for side, offered := range [...]wire.TS{local, remote} {
+		var all bool
+		e.scratch.selectors[side], all = common(e.scratch.selectors[side][:0], offered, allowed[side])
+		o.more = o.more || !all
+	}
+	o.local, o.remote = e.scratch.selectors[0], e.scratch.selectors[1]
+	o.own = ts != nil || len(sa.conn.LocalTS) == 0 || len(sa.conn.RemoteTS) == 0
+}
+
+// common appends the intersections of what is offered with what is allowed, in
+// the order of the offer and without repeats, and tells whether all have room.
+func common(dst []wire.Selector, offered wire.TS, allowed []wire.Selector) (_ []wire.Selector, all bool) {
+	for o := range offered.Selectors() {
+		for _, a := range allowed {
+			s, ok := intersect(o, a)
+			switch {
+			case !ok || slices.Contains(dst, s):
+			case len(dst) == maxSelectors:
+				return dst, false
+			default:
+				dst = append(dst, s)
+			}
+		}
+	}
+	return dst, true
+}
+
+func intersect(a, b wire.Selector) (wire.Selector, bool) {
+	if a.Protocol != 0 && b.Protocol != 0 && a.Protocol != b.Protocol || a.Start.Is4() != b.Start.Is4() {
+		return wire.Selector{}, false
+	}
+	s := wire.Selector{
+		Protocol: max(a.Protocol, b.Protocol), StartPort: max(a.StartPort, b.StartPort), EndPort: min(a.EndPort, b.EndPort),
+		Start: later(a.Start, b.Start), End: earlier(a.End, b.End),
+	}
+	return s, s.StartPort <= s.EndPort && s.Start.Compare(s.End) <= 0
+}
+
+func later(a, b netip.Addr) netip.Addr {
+	if a.Less(b) {
+		return b
+	}
+	return a
+}
+
+func earlier(a, b netip.Addr) netip.Addr {
+	if b.Less(a) {
+		return b
+	}
+	return a
+}
+
+// wantRest has another Child SA made for those selectors of ours that the peer
+// has left out of o but would take in one of their own (RFC 7296 2.9).
+func (e *Endpoint) wantRest(sa *SA, o offer, asked *selectors) {
+	if !e.msg.has(wire.NotifyAdditionalTSPossible) {
+		return
+	}
+	local, remote := e.allowed(sa, asked)
+	rest := selectors{without(local, o.local), without(remote, o.remote)}
+	switch {
+	case len(rest.local) > 0:
+		rest.remote = slices.Clone(remote)
+	case len(rest.remote) > 0:
+		rest.local = slices.Clone(local)
+	default:
+		return
+	}
+	e.wantChild(sa, &rest)
+}
+
+// without are the selectors that have nothing in common with those that are had.
+func without(all, had []wire.Selector) (rest []wire.Selector) {
+	for _, s := range all {
+		if !slices.ContainsFunc(had, func(h wire.Selector) bool { _, ok := intersect(s, h); return ok }) {
+			rest = append(rest, s)
+		}
+	}
+	return rest
+}
