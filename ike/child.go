@@ -83,7 +83,7 @@ func (e *Endpoint) acceptChild(sa *SA, old *child) (offer, wire.NotifyType) {
 	if ierr != nil || rerr != nil {
 		return offer{}, wire.NotifyInvalidSyntax
 	}
-	e.narrow(sa, &o, old.selectors(), tsr, tsi)
+	e.narrow(sa, &o, old.selectors(), tsr, tsi) //rfc:7296-2.9.2-1
 	if len(o.remote) == 0 || len(o.local) == 0 {
 		return offer{}, wire.NotifyTSUnacceptable
 	}
@@ -165,7 +165,7 @@ func (e *Endpoint) checkChild(sa *SA, in uint32, ts *selectors) (offer, error) {
 func (e *Endpoint) keymat(sa *SA, o *offer, shared, ni, nr []byte) {
 	o.encr, o.integ = suite.ChildKeyLen(o.suite.Encr, o.suite.KeyBits, o.suite.Integ)
 	o.keymat = e.scratch.keymat[:2*(o.encr+o.integ)]
-	suite.DeriveChild(e.prf(sa.suite), o.keymat, sa.keys.D(sa.suite), shared, ni, nr)
+	suite.DeriveChild(e.prf(sa.suite), o.keymat, sa.keys.D(sa.suite), shared, ni, nr) //rfc:7296-2.17-3
 }
 
 // install tells the data plane, the survivors' map and the SA. The newest is
@@ -185,13 +185,13 @@ func (e *Endpoint) install(sa *SA, o offer) *child {
 	e.outbound[o.out] = sa.slot
 	half := o.encr + o.integ
 	first, second := o.keymat[:half], o.keymat[half:]
-	if !o.outFirst {
+	if !o.outFirst { //rfc:7296-2.17-1
 		first, second = second, first
 	}
 	soft, hard := e.age(sa, c)
 	e.childs = append(e.childs, Child{
 		Connection: sa.conn.Name, Peer: sa.peer, SPIIn: o.in, SPIOut: o.out, Suite: o.suite,
-		EncrOut: first[:o.encr], IntegOut: first[o.encr:], EncrIn: second[:o.encr], IntegIn: second[o.encr:],
+		EncrOut: first[:o.encr], IntegOut: first[o.encr:], EncrIn: second[:o.encr], IntegIn: second[o.encr:], //rfc:7296-2.17-2
 		LocalTS: o.local, RemoteTS: o.remote, Local: sa.local.addrPort(), Remote: sa.remote.addrPort(),
 		Encap: e.encap(sa), Behind: sa.natted, Resumed: sa.resumed, Waits: o.waits, Soft: soft, Hard: hard,
 	})

@@ -39,7 +39,7 @@ func lower(a, b []byte) []byte {
 func (e *Endpoint) replacedByPeer(sa *SA, old, in uint32, ni, nr []byte) {
 	if c := sa.cold; c != nil && c.ours != nil && !c.ours.ike && c.ours.old == old {
 		if c.ours.sent {
-			c.ours.rival = rival{in: in, low: bytes.Clone(lower(ni, nr))}
+			c.ours.rival = rival{in: in, low: bytes.Clone(lower(ni, nr))} //rfc:7296-2.25.1-2
 			return
 		}
 		e.forget(sa)
@@ -66,7 +66,7 @@ func (sa *SA) touchesChildren() bool {
 func (e *Endpoint) ready(sa *SA) {
 	for k := range sa.installed {
 		if c := sa.cold; c == nil || c.ours == nil || c.ours.rival.in != k.in {
-			e.prefer(sa, k)
+			e.prefer(sa, k) //rfc:7296-2.8-6
 		}
 	}
 }
@@ -86,16 +86,16 @@ func (e *Endpoint) releaseChildren(w *wire.Writer, sa *SA) {
 			if k == nil {
 				continue
 			}
-			if !k.asked {
+			if !k.asked { //rfc:7296-1.4.1-2
 				in := spiBytes(k.in)
 				own = append(own, in[:]...)
 			}
 			lost = lost || k.phase == phaseUp
-			e.released(sa, k)
+			e.released(sa, k) //rfc:7296-1.4.1-1
 		}
 	}
 	if len(own) > 0 {
-		w.Delete(wire.Delete{Protocol: wire.ProtocolESP, SPISize: 4, SPIs: own})
+		w.Delete(wire.Delete{Protocol: wire.ProtocolESP, SPISize: 4, SPIs: own}) //rfc:7296-1.4.1-3
 	}
 	if lost && !sa.carries() {
 		e.event(sa, Event{Kind: EventChildFailed, Err: errReleased})

@@ -36,9 +36,9 @@ func (sa *SA) replaced() bool { return sa.cold != nil && sa.cold.heir != 0 }
 func (e *Endpoint) addRekey(w *wire.Writer, sa *SA, x *creation) {
 	w.SA(propose.Specs(sa.conn.IKE, binary.BigEndian.AppendUint64(nil, uint64(x.spi)))...)
 	w.Nonce(x.ni)
-	w.KE(wire.KE{Group: x.group, Data: x.pair.Public()})
-	if sa.Client && sa.conn.Tickets {
-		w.Notify(wire.Notify{Type: wire.NotifyTicketRequest})
+	w.KE(wire.KE{Group: x.group, Data: x.pair.Public()}) //rfc:7296-1.3.2-1
+	if sa.Client && sa.conn.Tickets {                    //rfc:5723-4.1-3
+		w.Notify(wire.Notify{Type: wire.NotifyTicketRequest}) //rfc:5723-4.1-2
 	}
 }
 
@@ -76,7 +76,7 @@ func (e *Endpoint) rekeyed(sa *SA, x *creation, h heirOffer, shared []byte) {
 	heir.spi.R = h.spi
 	e.deriveHeir(sa, heir, h.suite, shared, x.ni, m.nonce)
 	rival := e.sa(x.rival.sa)
-	lost := rival != nil && x.rival.beats(x.ni, m.nonce)
+	lost := rival != nil && x.rival.beats(x.ni, m.nonce) //rfc:7296-2.8.2-1
 	from := sa
 	if rival != nil {
 		from = rival
@@ -88,14 +88,14 @@ func (e *Endpoint) rekeyed(sa *SA, x *creation, h heirOffer, shared []byte) {
 		e.deleteSA(heir)
 		return
 	}
-	e.inherit(from, heir)
-	if rival != nil { // its creator deletes it
+	e.inherit(from, heir) //rfc:7296-2.8.2-2
+	if rival != nil {     // its creator deletes it
 		e.leave(sa, heir)
 	}
 	e.takeTokens(heir)
 	e.heirTicket(heir)
-	e.raise(heir, heir.serial, false)
-	e.request(heir, requestToken)
+	e.raise(heir, heir.serial, false) //rfc:5723-6.2-3
+	e.request(heir, requestToken)     //rfc:6290-4.3-2
 	e.deleteSA(sa)
 	e.nextRequest(heir)
 }
@@ -104,14 +104,14 @@ func (e *Endpoint) rekeyed(sa *SA, x *creation, h heirOffer, shared []byte) {
 // notify, or sets x.group and waits for the key agreement.
 func (e *Endpoint) rekeyAsked(sa *SA, x *creation, proposals wire.SA, ni []byte, a *Answer) wire.Notify {
 	m := &e.msg
-	if sa.state != stateEstablished || sa.replaced() || sa.touchesChildren() {
+	if sa.state != stateEstablished || sa.replaced() || sa.touchesChildren() { //rfc:7296-2.8.2-3 7296-2.25.1-4 7296-2.25.2-1
 		return wire.Notify{Type: wire.NotifyTemporaryFailure}
 	}
 	s, num, err := propose.SelectIKE(proposals, sa.conn.IKE, m.group())
 	if err != nil {
 		return wire.Notify{Type: wire.NotifyNoProposalChosen}
 	}
-	if s.KE != m.group() {
+	if s.KE != m.group() { //rfc:7296-2.18-1
 		return wire.Notify{Type: wire.NotifyInvalidKEPayload, Data: binary.BigEndian.AppendUint16(nil, uint16(s.KE))}
 	}
 	peer := wire.SPI(0)
@@ -145,7 +145,7 @@ func (e *Endpoint) acceptRekey(sa *SA, h heirOffer, num uint8, own wire.SPI, ni 
 	e.inherit(sa, heir)
 	e.chill(heir).elder = sa.handle()
 	if ours != nil {
-		ours.rival = rival{sa: heir.handle(), low: append([]byte(nil), lower(ni, nr)...)}
+		ours.rival = rival{sa: heir.handle(), low: append([]byte(nil), lower(ni, nr)...)} //rfc:7296-2.25.2-2
 	}
 	w := e.compose(sa, wire.ExchangeCreateChildSA, true, sa.recv.Next())
 	spec := propose.SpecOf(h.suite, num)
@@ -153,7 +153,7 @@ func (e *Endpoint) acceptRekey(sa *SA, h heirOffer, num uint8, own wire.SPI, ni 
 	w.SA(spec)
 	w.Nonce(nr)
 	w.KE(wire.KE{Group: h.suite.KE, Data: a.Public})
-	e.addToken(w, heir)
+	e.addToken(w, heir) //rfc:6290-4.3-1
 	switch {
 	case asked && ours != nil: // it may lose: not now (rule D9)
 		w.Notify(wire.Notify{Type: wire.NotifyTicketACK})
@@ -185,7 +185,7 @@ func (e *Endpoint) oursToo(sa *SA) *creation {
 // the rest with its own (RFC 7296 2.18).
 func (e *Endpoint) deriveHeir(sa, heir *SA, s suite.Suite, shared, ni, nr []byte) {
 	heir.suite = s
-	suite.DeriveRekey(e.prf(sa.suite), e.prf(s), s, &heir.keys, sa.keys.D(sa.suite), shared, ni, nr, uint64(heir.spi.I), uint64(heir.spi.R))
+	suite.DeriveRekey(e.prf(sa.suite), e.prf(s), s, &heir.keys, sa.keys.D(sa.suite), shared, ni, nr, uint64(heir.spi.I), uint64(heir.spi.R)) //rfc:7296-2.18-2
 	clear(shared)
 }
 

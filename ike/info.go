@@ -36,7 +36,7 @@ func (e *Endpoint) request(sa *SA, kind requestKind) {
 	if sa.state != stateEstablished && !(sa.state == stateDeleting && kind == requestDelete) {
 		return
 	}
-	if sa.replaced() && kind != requestDelete { // nothing else is said any more (RFC 7296 2.8)
+	if sa.replaced() && kind != requestDelete { // nothing else is said any more (RFC 7296 2.8) //rfc:7296-2.8-3 7296-1.3.2-2
 		return
 	}
 	c := e.chill(sa)
@@ -210,7 +210,7 @@ func (e *Endpoint) informed(sa *SA, h wire.Header) {
 	if m.has(wire.NotifyTicketRequest) {
 		e.addTicket(w, sa)
 	}
-	e.respond(sa, e.protect(sa, 0)) //rfc:5723-4.1-11
+	e.respond(sa, e.protect(sa, 0)) //rfc:5723-4.1-11 7296-1.4-1
 	if moved {
 		e.move(sa)
 	}

@@ -35,7 +35,7 @@ type Volume struct{ Packets, Octets uint64 }
 // share is the part of a lifetime after which sa's side begins a rekey.
 func (e *Endpoint) share(sa *SA) uint64 {
 	if sa.Client {
-		return clientShare + uint64(e.within(shareJitter))
+		return clientShare + uint64(e.within(shareJitter)) //rfc:7296-2.8.1-1
 	}
 	return gatewayShare + uint64(e.within(shareJitter))
 }
@@ -100,7 +100,7 @@ func (e *Endpoint) tickAges(sa *SA) {
 			}
 			if due(k.endAt, e.now) {
 				k.endAt, over = 0, true
-				e.overdue(sa, k)
+				e.overdue(sa, k) //rfc:7296-2.8-1
 				break
 			}
 		}
@@ -116,7 +116,7 @@ func (e *Endpoint) overdue(sa *SA, k *child) {
 		e.removeChild(sa, k)
 	case k.phase == phaseUp && k.tries > 0:
 		e.event(sa, Event{Kind: EventOutlived})
-		e.deleteSA(sa)
+		e.deleteSA(sa) //rfc:7296-2.8-2
 	case k.phase == phaseUp && sa.tun != nil:
 		e.close(sa, k.in)
 		if !sa.carries() {
@@ -145,13 +145,13 @@ func (e *Endpoint) retry(sa *SA, x *creation, k *child, busy bool) {
 		sa.worn = false
 	case k != nil:
 		tries, at = &k.tries, &k.rekeyAt
-		k.worn = false
+		k.worn = false //rfc:7296-2.25-1
 	default:
 		sa.cold.makes = false
 	}
 	*tries = min(*tries, 20) + 1
 	switch {
-	case busy && *tries > busyTries:
+	case busy && *tries > busyTries: //rfc:7296-2.25-2
 		e.deleteSA(sa)
 		return
 	case k != nil && k.spent && !busy:

@@ -116,15 +116,15 @@ func (e *Endpoint) addCreation(w *wire.Writer, sa *SA) {
 	e.children[x.in] = sa.slot
 	if x.old != 0 {
 		old := spiBytes(x.old)
-		w.Notify(wire.Notify{Protocol: wire.ProtocolESP, Type: wire.NotifyRekeySA, SPI: old[:]})
+		w.Notify(wire.Notify{Protocol: wire.ProtocolESP, Type: wire.NotifyRekeySA, SPI: old[:]}) //rfc:7296-1.3.3-1
 	}
 	own := spiBytes(x.in)
 	w.SA(propose.SpecsChild(sa.conn.ESP, own[:])...)
 	w.Nonce(x.ni)
 	if x.pair != nil {
-		w.KE(wire.KE{Group: x.group, Data: x.pair.Public()})
+		w.KE(wire.KE{Group: x.group, Data: x.pair.Public()}) //rfc:7296-1.3-1
 	}
-	e.offerSelectors(w, sa, x.ts)
+	e.offerSelectors(w, sa, x.ts) //rfc:7296-2.9.2-2
 }
 
 // forget ends our creation, whatever became of it.
@@ -215,13 +215,13 @@ func (e *Endpoint) astray(sa *SA, err error) {
 func (e *Endpoint) childMade(sa *SA, x *creation, o offer, shared []byte) {
 	nr := e.msg.nonce
 	e.keymat(sa, &o, shared, x.ni, nr)
-	lost := x.rival.beats(x.ni, nr)
+	lost := x.rival.beats(x.ni, nr) //rfc:7296-2.8.1-3
 	o.waits = lost
 	o.own = o.own || x.old == 0 && sa.child.phase != phaseNone
 	if x.old == 0 {
 		sa.cold.makes, sa.cold.wants, sa.cold.tries = false, nil, 0
 	}
-	e.install(sa, o).waits = false // the peer has it, even if we do not send by it
+	e.install(sa, o).waits = false // the peer has it, even if we do not send by it //rfc:7296-2.8.1-2
 	if x.old == 0 {
 		e.wantRest(sa, o, x.ts)
 	}
@@ -231,7 +231,7 @@ func (e *Endpoint) childMade(sa *SA, x *creation, o offer, shared []byte) {
 		e.close(sa, x.in)
 		e.replaced(sa, x.old)
 	} else {
-		e.close(sa, x.old)
+		e.close(sa, x.old) //rfc:7296-2.8.1-4
 		e.replaced(sa, x.rival.in)
 	}
 }
@@ -284,7 +284,7 @@ func (e *Endpoint) createRefused(sa *SA, x *creation, n wire.NotifyType) {
 	e.forget(sa)
 	k := sa.childIn(x.old)
 	switch {
-	case x.rival.is(): // what the peer has made of it stands: RFC 7296 2.8.1, 2.8.2
+	case x.rival.is(): // what the peer has made of it stands: RFC 7296 2.8.1, 2.8.2 //rfc:7296-2.8.1-5
 		e.replaced(sa, x.old)
 		return
 	case n == wire.NotifyInvalidSyntax: // fatal in both peers: RFC 7296 2.21.3
@@ -297,7 +297,7 @@ func (e *Endpoint) createRefused(sa *SA, x *creation, n wire.NotifyType) {
 	case x.old == 0 && x.ts != nil && n != wire.NotifyTemporaryFailure && sa.carries(): // another one, which the peer does not want
 		sa.cold.makes, sa.cold.wants = false, nil
 		return
-	case x.old != 0 && n == wire.NotifyChildSANotFound: // RFC 7296 2.25: drop it, and begin from scratch
+	case x.old != 0 && n == wire.NotifyChildSANotFound: // RFC 7296 2.25: drop it, and begin from scratch //rfc:7296-2.25-4
 		e.removeChild(sa, k)
 		e.wantChild(sa, x.ts)
 		return
@@ -319,7 +319,7 @@ func (e *Endpoint) otherChildGroup(sa *SA, x *creation) bool {
 		offered = slices.ContainsFunc(sa.conn.IKE, func(p propose.IKE) bool { return slices.Contains(p.KE, g) })
 	}
 	if offered {
-		e.create(sa, &creation{ike: x.ike, old: x.old, ts: x.ts, group: g, again: true})
+		e.create(sa, &creation{ike: x.ike, old: x.old, ts: x.ts, group: g, again: true}) //rfc:7296-1.3-3
 	}
 	return offered
 }

@@ -77,7 +77,7 @@ func (e *Endpoint) childAsked(sa *SA, x *creation, ni []byte, a *Answer) wire.No
 	switch {
 	case refusal != 0:
 		return wire.Notify{Type: refusal}
-	case o.suite.KE != wire.KENone && o.suite.KE != m.group(): // RFC 7296 1.3
+	case o.suite.KE != wire.KENone && o.suite.KE != m.group(): // RFC 7296 1.3 //rfc:7296-1.3-2
 		return wire.Notify{Type: wire.NotifyInvalidKEPayload, Data: binary.BigEndian.AppendUint16(nil, uint16(o.suite.KE))}
 	}
 	if x.group = o.suite.KE; x.group != wire.KENone && a == nil {
@@ -88,7 +88,7 @@ func (e *Endpoint) childAsked(sa *SA, x *creation, ni []byte, a *Answer) wire.No
 		shared, public = a.Shared, a.Public
 	}
 	nr := e.nonce(e.scratch.nonce[:0])
-	o.in, o.waits = e.newESPSPI(), true
+	o.in, o.waits = e.newESPSPI(), true //rfc:7296-2.8-5
 	e.keymat(sa, &o, shared, ni, nr)
 	clear(shared)
 	w := e.compose(sa, wire.ExchangeCreateChildSA, true, sa.recv.Next())
@@ -103,7 +103,7 @@ func (e *Endpoint) childAsked(sa *SA, x *creation, ni []byte, a *Answer) wire.No
 	if old != nil {
 		e.replacedByPeer(sa, old.in, o.in, ni, nr)
 	}
-	e.install(sa, o) // we receive before the peer may send (RFC 7296 2.8)
+	e.install(sa, o) // we receive before the peer may send (RFC 7296 2.8) //rfc:7296-2.8-4
 	e.event(sa, Event{Kind: EventChild})
 	e.respond(sa, msg)
 	return wire.Notify{}
@@ -118,13 +118,13 @@ func (e *Endpoint) judgeChild(sa *SA) (old *child, refusal wire.Notify) {
 			old = sa.childOut(binary.BigEndian.Uint32(n.SPI))
 		}
 		if old == nil {
-			return nil, wire.Notify{Protocol: n.Protocol, Type: wire.NotifyChildSANotFound, SPI: n.SPI}
+			return nil, wire.Notify{Protocol: n.Protocol, Type: wire.NotifyChildSANotFound, SPI: n.SPI} //rfc:7296-2.25-3
 		}
 	}
 	switch count := 1 + len(sa.more()); {
-	case sa.rekeysIKE(), old != nil && old.phase == phaseClosing:
+	case sa.rekeysIKE(), old != nil && old.phase == phaseClosing: //rfc:7296-2.25.1-1 7296-2.25.2-3
 		return nil, wire.Notify{Type: wire.NotifyTemporaryFailure}
-	case count >= maxChildren:
+	case count >= maxChildren: //rfc:7296-1.3-4
 		e.drop(DropFull)
 		return nil, wire.Notify{Type: wire.NotifyNoAdditionalSAs}
 	}

@@ -289,7 +289,7 @@ func (e *Endpoint) confirmed(sa *SA) {
 		e.event(sa, Event{Kind: EventConfirmed})
 	}
 	e.known(sa)
-	if t := sa.tun; t != nil && len(t.ticket) == 0 && sa.conn.Tickets { // RFC 5723 4.1: after a rekey that the gateway began
+	if t := sa.tun; t != nil && len(t.ticket) == 0 && sa.conn.Tickets { // RFC 5723 4.1: after a rekey that the gateway began //rfc:5723-6.2-4
 		e.request(sa, requestTicket)
 	}
 }

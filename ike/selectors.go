@@ -114,7 +114,7 @@ func (e *Endpoint) wantRest(sa *SA, o offer, asked *selectors) {
 	default:
 		return
 	}
-	e.wantChild(sa, &rest)
+	e.wantChild(sa, &rest) //rfc:7296-2.9-1
 }
 
 // without are the selectors that have nothing in common with those that are had.

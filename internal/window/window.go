@@ -34,11 +34,11 @@ type Recv struct {
 func (r *Recv) Judge(id uint32) Verdict {
 	switch {
 	case id == r.next-1 && (r.next > 0 || r.spent):
-		return Repeat // RFC 7296 2.1: the response is sent again, the request not processed
+		return Repeat // RFC 7296 2.1: the response is sent again, the request not processed //rfc:7296-2.1-1
 	case r.spent || id < r.next:
-		return Old // RFC 7296 2.1: the response is forgotten, the request is ignored
+		return Old // RFC 7296 2.1: the response is forgotten, the request is ignored //rfc:7296-2.1-2
 	case id > r.next:
-		return Ahead // RFC 7296 2.3: not acknowledged
+		return Ahead // RFC 7296 2.3: not acknowledged //rfc:7296-2.3-2
 	}
 	return Fresh
 }
@@ -73,7 +73,7 @@ func (s *Send) Next() (id uint32, ok bool) { return s.next, !s.open && !s.spent 
 // changes, where Next is false. A request that is repeated with another cookie
 // or key exchange keeps its Message ID: it stays open.
 func (s *Send) Open() (id uint32, ok bool) {
-	if id, ok = s.Next(); ok {
+	if id, ok = s.Next(); ok { //rfc:7296-2.3-1
 		s.open = true
 	}
 	return id, ok
