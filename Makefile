@@ -8,7 +8,7 @@ COUNT       ?= 6
 PAIRS       ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint mutate bench bench-esp bench-gap bench-storm fuzz cover clean
+.PHONY: help build demo test lint mutate bench bench-esp bench-gap bench-storm sim fuzz cover clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,10 @@ bench-gap: ## as root on Debian: how long a ping through the tunnel lacks a kill
 
 bench-storm: ## the storm's table, CLIENTS of them (100000); as root on Debian beside strongSwan
 	@.ci/bench-storm
+
+sim: ## days and weeks of many SAs, with real key agreement and many seeds
+	go test -count=1 -timeout 60m -v -run 'TestDay|TestWeek' ./internal/sim -real
+	go test -count=1 -timeout 60m ./internal/sim -long 10
 
 fuzz: ## every fuzz target for FUZZTIME
 	@.ci/fuzz $(FUZZTIME)

@@ -366,9 +366,13 @@ func baseConn(w *World) *ike.Connection {
 	if err != nil {
 		panic("sim: " + err.Error())
 	}
+	liveness := ike.LivenessPeriodic
+	if w.options.OnDemand {
+		liveness = ike.LivenessOnDemand
+	}
 	return &ike.Connection{
 		Name: "office", PSK: ike.Secret("a key of the simulation"), IKE: []propose.IKE{p}, ESP: []propose.ESP{esp},
-		DPD: 30 * time.Second, Tickets: true, MOBIKE: w.options.MOBIKE, Lifetime: w.options.Keys, ChildLifetime: w.options.Keys / 3, Fragment: cmp.Or(w.options.Fragment, 1252),
+		DPD: 30 * time.Second, Liveness: liveness, Tickets: true, MOBIKE: w.options.MOBIKE, Lifetime: w.options.Keys, ChildLifetime: w.options.Keys / 4, Fragment: cmp.Or(w.options.Fragment, 1252),
 		Gateway: netip.AddrPortFrom(gatewayAddr, 500), GatewayNAT: 4500,
 	}
 }

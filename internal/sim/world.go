@@ -36,7 +36,8 @@ type Options struct {
 	Traffic    time.Duration // each client sends ESP about that often; 0: never
 	MOBIKE     bool          // both ends move (RFC 4555)
 	Login      time.Duration // how long a login holds (RFC 4478); 0: for ever
-	Keys       time.Duration // how long an IKE SA's are used, a Child SA's a third of it; 0: for ever
+	Keys       time.Duration // how long an IKE SA's are used, a Child SA's a quarter of it; 0: for ever
+	OnDemand   bool          // silence counts after traffic only
 }
 
 // World is the whole of it. It is not for concurrent use.
