@@ -16,7 +16,7 @@ import (
 // What a Plane refuses.
 var (
 	ErrInUse   = errors.New("dataplane: a Child SA with this inbound SPI is installed already")
-	ErrTaken   = errors.New("dataplane: another peer's Child SA has this inner address")
+	ErrTaken   = errors.New("dataplane: another peer's Child SA has these inner addresses")
 	ErrUnknown = errors.New("dataplane: no Child SA with this inbound SPI is installed")
 	ErrClosed  = errors.New("dataplane: closed")
 )
@@ -35,7 +35,7 @@ func (Key) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
 // SPIIn and go out under SPIOut.
 type Child struct {
 	Connection        string
-	Peer              uint64 // tells peers apart: no two have one inner address at once; 0: not told
+	Peer              uint64 // tells peers apart: no two of a connection have one inner address at once; 0: not told
 	SPIIn, SPIOut     uint32
 	Suite             propose.ESPSuite
 	EncrIn, IntegIn   Key // of the inbound direction; EncrIn ends in the salt of an AEAD

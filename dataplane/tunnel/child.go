@@ -18,7 +18,8 @@ import (
 // child is a Child SA: a pair of ESP SAs and what they may carry. A gateway has
 // very many that are idle, so there is little in it.
 type child struct {
-	peer          uint64
+	connection    string
+	peer          uint64 // 0: not told
 	spiIn         uint32
 	local, remote []wire.Selector // never changed
 	order         uint64          // of installation
@@ -79,7 +80,7 @@ func newChild(c *dataplane.Child, window int) (*child, error) {
 	all = append(append(all, c.LocalTS...), c.RemoteTS...)
 	n := len(c.LocalTS)
 	k := &child{
-		peer: c.Peer, spiIn: c.SPIIn, soft: c.Soft, hard: c.Hard, esn: c.Suite.ESN,
+		connection: c.Connection, peer: c.Peer, spiIn: c.SPIIn, soft: c.Soft, hard: c.Hard, esn: c.Suite.ESN,
 		local: all[:n:n], remote: all[n:],
 	}
 	k.waits.Store(c.Waits)

@@ -184,8 +184,8 @@ func (p *Plane) install(k *child, c *dataplane.Child) error {
 	if p.children[k.spiIn] != nil {
 		return fmt.Errorf("%w: %08x", dataplane.ErrInUse, k.spiIn)
 	}
-	if a, taken := p.policy.taken(k); taken {
-		return fmt.Errorf("%w: %v: give each peer an address of its own, or wait until the other is gone", dataplane.ErrTaken, a)
+	if at, taken := p.policy.taken(k); taken {
+		return fmt.Errorf("%w: %v: give each peer addresses of its own, or wait until the other is gone", dataplane.ErrTaken, at)
 	}
 	p.installs++
 	k.order = p.installs

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 
@@ -64,21 +65,29 @@ func (p *policy) add(c *child) {
 	}
 }
 
-// taken is an inner address of c that is another peer's: who has logged in does
-// not get the packets of somebody else by asking for them (rule F5).
-func (p *policy) taken(c *child) (netip.Addr, bool) {
-	for _, s := range c.remote {
-		if s.Start != s.End || c.peer == 0 {
-			continue
-		}
-		routes, _ := p.to.Get(netip.PrefixFrom(s.Start, s.Start.BitLen()))
-		for _, r := range routes {
-			if r.child.peer != c.peer && r.child.peer != 0 {
-				return s.Start, true
+// taken is a prefix that c shares with another peer's Child SA: who has logged in
+// does not get the packets of somebody else by asking for them (rule F5).
+func (p *policy) taken(c *child) (netip.Prefix, bool) {
+	for i := range c.remote {
+		for _, prefix := range c.remote[i].Prefixes() {
+			for _, near := range []iter.Seq2[netip.Prefix, []route]{p.to.Supernets(prefix), p.to.Subnets(prefix)} {
+				for other, routes := range near {
+					address := other == prefix && prefix.IsSingleIP()
+					if slices.ContainsFunc(routes, func(r route) bool { return rivals(c, r.child, address) }) {
+						return prefix, true
+					}
+				}
 			}
 		}
 	}
-	return netip.Addr{}, false
+	return netip.Prefix{}, false
+}
+
+// rivals tells whether two Child SAs are of peers of whom only one can have what
+// both ask for: the same single address, or a network of one connection, out of
+// which its peers choose. Networks of two connections are as their owner wants.
+func rivals(a, b *child, address bool) bool {
+	return a.peer != b.peer && a.peer != 0 && b.peer != 0 && (address || a.connection == b.connection)
 }
 
 // remove takes c out of the table.

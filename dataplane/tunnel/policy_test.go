@@ -203,35 +203,61 @@ func TestCheckSelectors(t *testing.T) {
 }
 
 // Rule F5: a peer that has logged in does not get the packets of another one by
-// asking for its inner address.
+// asking for its inner addresses, however it asks.
 func TestAddressOfAnother(t *testing.T) {
 	client := newEnd(t, Config{}, clientAt)
-	child := func(spi uint32, peer uint64, remote string) dataplane.Child {
+	spi := uint32(1000)
+	child := func(peer uint64, connection string, remote ...wire.Selector) dataplane.Child {
+		spi++
 		c := planetest.Child(spi)
-		c.Peer, c.RemoteTS = peer, []wire.Selector{wire.Prefix(netip.MustParsePrefix(remote))}
+		c.Peer, c.Connection, c.RemoteTS = peer, connection, remote
 		return c
 	}
-	client.install(child(spi, 1, "10.2.0.7/32"))
+	network := func(s string) wire.Selector { return wire.Prefix(netip.MustParsePrefix(s)) }
+	part := func(from, to string) wire.Selector {
+		return wire.Selector{Start: netip.MustParseAddr(from), End: netip.MustParseAddr(to), EndPort: 65535}
+	}
+	web := wire.Selector{Protocol: 6, Start: netip.MustParseAddr("10.2.0.7"), End: netip.MustParseAddr("10.2.0.7"), StartPort: 80, EndPort: 80}
+	const kit, branch = "kit", "branch"
+	first := []dataplane.Child{
+		child(1, kit, network("10.2.0.7/32"), network("fd00::7/128")),
+		child(1, kit, network("10.3.0.0/24")),
+	}
+	for _, c := range first {
+		client.install(c)
+	}
 	for _, c := range []struct {
 		name   string
 		child  dataplane.Child
 		refuse bool
 	}{
-		{"another's address", child(spi+1, 2, "10.2.0.7/32"), true},
-		{"its own once more", child(spi+2, 1, "10.2.0.7/32"), false},
-		{"the next one", child(spi+3, 2, "10.2.0.8/32"), false},
-		{"a network around it", child(spi+4, 2, "10.2.0.0/24"), false},
-		{"of nobody in particular", child(spi+5, 0, "10.2.0.7/32"), false},
+		{"another's address", child(2, kit, network("10.2.0.7/32")), true},
+		{"among others", child(2, kit, network("10.2.9.9/32"), network("fd00::7/128")), true},
+		{"one port of it", child(2, kit, web), true},
+		{"a range with it", child(2, kit, part("10.2.0.7", "10.2.0.8")), true},
+		{"a network around it", child(2, kit, network("10.2.0.0/24")), true},
+		{"everything", child(2, kit, network("0.0.0.0/0")), true},
+		{"another's network", child(2, kit, network("10.3.0.0/24")), true},
+		{"an address of it", child(2, kit, network("10.3.0.9/32")), true},
+		{"another's address, from another connection", child(2, branch, network("10.2.0.7/32")), true},
+		{"a network around it, of another connection", child(2, branch, network("10.2.0.0/24")), false},
+		{"an address in a network of another connection", child(2, branch, network("10.3.0.9/32")), false},
+		{"its own once more", child(1, kit, network("10.2.0.7/32"), network("10.3.0.0/25")), false},
+		{"the next one", child(2, kit, network("10.2.0.8/32")), false},
+		{"of nobody in particular", child(0, kit, network("10.2.0.7/32")), false},
 	} {
 		err := client.Install(c.child)
 		if got := errors.Is(err, dataplane.ErrTaken); got != c.refuse || err != nil && !got {
 			t.Errorf("%s: %v", c.name, err)
 		}
+		if err == nil {
+			client.Remove(c.child.SPIIn)
+		}
 	}
-	for _, n := range []uint32{0, 2, 5} {
-		if err := client.Remove(spi + n); err != nil {
+	for _, c := range first {
+		if err := client.Remove(c.SPIIn); err != nil {
 			t.Fatal(err)
 		}
 	}
-	client.install(child(spi+1, 2, "10.2.0.7/32")) // the other one is gone
+	client.install(child(2, kit, network("10.2.0.7/32"), network("10.3.0.0/24"))) // the other one is gone
 }
