@@ -62,6 +62,29 @@ func TestRollCallThroughANAT(t *testing.T) {
 	}
 }
 
+// A NAT that has forgotten a client gives it another port with its next packet,
+// and the gateway's go there (rule G3): no login, no resume.
+func TestNATForgets(t *testing.T) {
+	there, nat := lab.Node(t, "gateway-f"), lab.NAT(t, "nat-f")
+	here := nat.Behind(t, "client-f")
+	p := usual.carrying()
+	p.more = "dpd: 1h\n" // nobody asks
+	gateway := there.Gateway(t, p.ourGateway(there), nil)
+	client := here.Connect(t, p.ourClient(there), nil)
+	client.AwaitTunnel(t, ourClientInner)
+	pulse := here.Pulse(t, ourClientInner[0], ourGatewayInner[0])
+	before := remotes(t, gateway, 1)
+	links(t, "-n "+nat.name+" link set eth0 down", "-n "+nat.name+" link set eth0 up") // masquerading forgets all
+	pulse.Beat(t, time.Now())
+	if now := remotes(t, gateway, 1); now[0] == before[0] {
+		t.Errorf("the NAT has not forgotten: the client is still at %v", now)
+	}
+	if status, err := gateway.Status(t); err != nil || status.Totals.Established != 1 {
+		t.Errorf("our gateway: %+v, %v", status.Totals, err)
+	}
+	client.Interrupt()
+}
+
 // remotes waits until our gateway has so many established SAs, and returns
 // where their peers are, in order.
 func remotes(t *testing.T, gateway *Swan, count int) (at []netip.AddrPort) {
