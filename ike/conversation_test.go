@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write the conversations in testdata ane
 // above "---" a script, one word of stage after the other, below it what came of
 // it. Times are since the beginning; what is inside SK is shown, names only.
 //
-//	tokens off | roll call off | cookies always | fragment 400 | login 10m | mobike | redirects     before the first word
+//	tokens off | roll call off | cookies always | fragment 400 | login 10m | keys 4h 1h | mobike | redirects     before the first word
 //	connect              the client connects, with the ticket of its jar
 //	advance 30s          time passes
 //	crash gw             kill -9 and a start; the roll call goes on from its table
@@ -34,6 +34,7 @@ var update = flag.Bool("update", false, "write the conversations in testdata ane
 //	cut | heal           nothing gets through, all does
 //	move 203.0.113.9     the client has that address now
 //	sleep 1h             the client slept so long
+//	rekey child cl       the client's Child SA is worn; or "ike"; by "gw" or by "both" at once
 //	forge nack | token | hint    somebody answers the client in clear
 func TestConversations(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.txt")
@@ -106,6 +107,11 @@ func (s *stage) setting(line string, gw, cl *Config) bool {
 	case line == "mobike":
 		for _, c := range append(gw.Connections, cl.Connections...) {
 			c.MOBIKE = true
+		}
+	case len(f) == 3 && f[0] == "keys":
+		for _, c := range append(gw.Connections, cl.Connections...) {
+			c.Lifetime, _ = time.ParseDuration(f[1])
+			c.ChildLifetime, _ = time.ParseDuration(f[2])
 		}
 	case len(f) == 2 && f[0] == "login":
 		for _, c := range gw.Connections {
@@ -188,6 +194,12 @@ func (s *stage) word(line string, f []string) {
 		}
 		w.cl.e.Command(w.now, Command{Kind: CommandSuspended, For: d})
 		w.drain(w.cl)
+	case f[0] == "rekey" && len(f) == 3:
+		for _, n := range []*node{w.gw, w.cl} {
+			if f[2] == n.name || f[2] == "both" {
+				w.act(n, f[0]+" "+f[1])
+			}
+		}
 	case f[0] == "forge" && len(f) == 2:
 		s.forge(f[1])
 	default:
@@ -277,7 +289,7 @@ func (s *stage) clock(at time.Time) string {
 var eventNames = map[EventKind]string{
 	EventEstablished: "established", EventConfirmed: "confirmed", EventDown: "down", EventDetected: "detected", EventResuming: "resuming",
 	EventFallback: "fallback", EventFailed: "failed", EventChildFailed: "child failed", EventTicket: "ticket", EventRefused: "refused",
-	EventCounterFull: "counter full", EventReauth: "reauth", EventMoved: "moved", EventRedirected: "redirected", EventDrained: "drained", EventOutlived: "outlived",
+	EventCounterFull: "counter full", EventReauth: "reauth", EventMoved: "moved", EventRedirected: "redirected", EventDrained: "drained", EventOutlived: "outlived", EventRekeyed: "rekeyed", EventChild: "child",
 }
 
 // events writes what happened since the last time.

@@ -32,12 +32,13 @@ const (
 // packets and their octets. 0 is no bound.
 type Volume struct{ Packets, Octets uint64 }
 
-// share is the part of a lifetime after which sa's side begins a rekey.
-func (e *Endpoint) share(sa *SA) uint64 {
+// share is the part of a limit after which sa's side begins a rekey.
+func (e *Endpoint) share(sa *SA, limit int64) int64 {
+	from := limit / 1000 * gatewayShare
 	if sa.Client {
-		return clientShare + uint64(e.within(shareJitter)) //rfc:7296-2.8.1-1
+		from = limit / 1000 * clientShare
 	}
-	return gatewayShare + uint64(e.within(shareJitter))
+	return from + e.within(limit/1000*shareJitter) //rfc:7296-2.8.1-1
 }
 
 // before is when a lifetime of d ns that begins now wants a rekey; 0: never.
@@ -45,7 +46,7 @@ func (e *Endpoint) before(sa *SA, d int64) int64 {
 	if d <= 0 {
 		return 0
 	}
-	return e.now + d/1000*int64(e.share(sa))
+	return e.now + e.share(sa, d)
 }
 
 // age gives a new Child SA its limits.
@@ -53,7 +54,7 @@ func (e *Endpoint) age(sa *SA, k *child) (soft, hard Volume) {
 	conn := sa.conn
 	hard = conn.ChildVolume
 	if hard != (Volume{}) {
-		part := e.share(sa)
+		part := uint64(e.share(sa, 1000))
 		soft = Volume{hard.Packets / 1000 * part, hard.Octets / 1000 * part}
 	}
 	if life := int64(conn.ChildLifetime); life > 0 {

@@ -1,0 +1,96 @@
+package ike
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"blackswan/wire"
+)
+
+// FuzzPeer is a peer that has the keys and says what it likes, in CREATE_CHILD_SA
+// and INFORMATIONAL, request and response, to either side. Whatever comes: no
+// panic, bounded memory, and an SA that lives on or is gone as a whole.
+func FuzzPeer(f *testing.F) {
+	w := rekeyWorld(f, "fuzz peer", "aes128gcm16-x25519-none", "aes128gcm16-x25519-none")
+	w.connect()
+	w.run(time.Second)
+	tp := w.watch()
+	for i, what := range []string{"rekey child", "rekey ike", "close child", "new child"} {
+		w.act(w.cl, what)
+		w.deliver()
+		for _, s := range tp.seen {
+			if first, plain := w.inside(s.h, s.p.Data); plain != nil {
+				f.Add(byte(i), byte(s.h.Exchange), byte(first), plain)
+			}
+		}
+		tp.seen = nil
+		w.run(time.Second)
+	}
+	f.Fuzz(func(t *testing.T, how, exchange, first byte, plain []byte) {
+		if len(plain) > 4000 {
+			return
+		}
+		w := rekeyWorld(t, "fuzzed", "aes128gcm16-x25519-none", "aes128gcm16-x25519-none")
+		w.connect()
+		w.run(time.Second)
+		from, to := w.cl, w.gw
+		if how&1 != 0 {
+			from, to = to, from
+		}
+		peer, sa := from.live()[0], to.live()[0]
+		response := how&2 != 0
+		if response { // it answers what we have asked
+			w.lose = func(n *node, _ Packet) bool { return n == to }
+			w.act(to, []string{"rekey child", "rekey ike", "close child", "new child"}[how>>2&3])
+		}
+		id := sa.recv.Next()
+		if c := sa.cold; response && c != nil {
+			id = c.open.id
+		}
+		from.e.at(w.now)
+		m := from.e.compose(peer, wire.ExchangeType(exchange), response, id)
+		m.Buf[m.SKOffset()] = first
+		m.Buf = append(m.Buf, plain...)
+		from.e.sendSA(peer, from.e.protect(peer, 0))
+		w.lose = nil
+		w.drain(from)
+		w.run(100 * time.Millisecond)
+		w.lose = func(n *node, _ Packet) bool { return n == from }
+		w.run(2 * time.Minute)
+		whole(t, w, to)
+	})
+}
+
+// whole fails when something of an SA is left without the rest.
+func whole(t *testing.T, w *world, n *node) {
+	t.Helper()
+	var in, out []uint32
+	for _, s := range n.e.slots {
+		if s.sa == nil {
+			continue
+		}
+		for k := range s.sa.installed {
+			in, out = append(in, k.in), append(out, k.out)
+			if n.e.children[k.in] != s.sa.slot || n.e.outbound[k.out] != s.sa.slot {
+				t.Errorf("Child SA %08x belongs to another SA", k.in)
+			}
+		}
+		if c := s.sa.cold; c != nil && (len(c.more) >= maxChildren || len(c.waiting) > 20) {
+			t.Errorf("%d Child SAs, %d requests wait", len(c.more), len(c.waiting))
+		}
+	}
+	plane := n.plane()
+	if len(plane) != len(in) {
+		t.Errorf("%d Child SAs in the data plane, %d in the machine\n%s", len(plane), len(in), w.dump())
+	}
+	for _, spi := range in {
+		if _, ok := plane[spi]; !ok {
+			t.Errorf("the data plane has no %08x", spi)
+		}
+	}
+	slices.Sort(out)
+	if len(n.e.outbound) != len(slices.Compact(out)) || len(n.e.children) < len(in) || len(n.e.children) > len(in)+2 {
+		t.Errorf("%d and %d SPIs of %d Child SAs", len(n.e.children), len(n.e.outbound), len(in))
+	}
+}
