@@ -12,7 +12,6 @@ import (
 
 	"blackswan/dataplane"
 	"blackswan/internal/hostnet"
-	"blackswan/wire"
 )
 
 // What the tunnel changes on its host: its own inner addresses, and routes for
@@ -37,7 +36,7 @@ type host struct {
 
 	mu      sync.Mutex
 	base    hostnet.Plan              // what does not depend on any Child SA
-	carried map[uint32][]netip.Prefix // by inbound SPI: routes that base has not
+	carried map[uint32][]netip.Prefix // by inbound SPI
 	stays   bool                      // a client: routes stay until others come
 	gone    []uint32                  // Child SAs whose routes stay
 }
@@ -101,12 +100,7 @@ func (h *host) installed(c *dataplane.Child) {
 	defer h.mu.Unlock()
 	var routes []netip.Prefix
 	for _, s := range c.RemoteTS {
-		if !covered(h.base.Routes, s) {
-			routes = append(routes, s.Prefixes()...)
-		}
-	}
-	if !h.stays && len(routes) == 0 {
-		return
+		routes = append(routes, s.Prefixes()...)
 	}
 	for _, spi := range h.gone {
 		delete(h.carried, spi)
@@ -116,7 +110,9 @@ func (h *host) installed(c *dataplane.Child) {
 	if h.stays {
 		h.reach(c.Remote.Addr())
 	}
-	h.ring()
+	if h.stays || len(h.beyond(routes)) > 0 {
+		h.ring()
+	}
 }
 
 // moved follows a client's gateway to another address.
@@ -146,13 +142,15 @@ func (h *host) reach(gateway netip.Addr) {
 func (h *host) removed(spiIn uint32) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch _, there := h.carried[spiIn]; {
+	switch routes, there := h.carried[spiIn]; {
 	case !there:
 	case h.stays:
 		h.gone = append(h.gone, spiIn)
 	default:
 		delete(h.carried, spiIn)
-		h.ring()
+		if len(h.beyond(routes)) > 0 {
+			h.ring()
+		}
 	}
 }
 
@@ -164,9 +162,14 @@ func (h *host) renewed(base hostnet.Plan) {
 	h.ring()
 }
 
-// covered tells whether one of the prefixes has all addresses of s.
-func covered(by []netip.Prefix, s wire.Selector) bool {
-	return slices.ContainsFunc(by, func(p netip.Prefix) bool { return p.Contains(s.Start) && p.Contains(s.End) })
+// beyond are the routes that no route of base covers.
+func (h *host) beyond(routes []netip.Prefix) (rest []netip.Prefix) {
+	for _, r := range routes {
+		if !slices.ContainsFunc(h.base.Routes, func(b netip.Prefix) bool { return b.Bits() <= r.Bits() && b.Contains(r.Addr()) }) {
+			rest = append(rest, r)
+		}
+	}
+	return rest
 }
 
 func (h *host) ring() {
@@ -183,7 +186,7 @@ func (h *host) plan() hostnet.Plan {
 	plan := h.base
 	plan.Routes = slices.Clone(plan.Routes)
 	for _, routes := range h.carried {
-		plan.Routes = append(plan.Routes, routes...)
+		plan.Routes = append(plan.Routes, h.beyond(routes)...)
 	}
 	return plan
 }
