@@ -93,7 +93,7 @@ func (e *Endpoint) rekeyed(sa *SA, x *creation, h heirOffer, shared []byte) {
 		e.leave(sa, heir)
 	}
 	e.takeTokens(heir)
-	e.request(heir, requestToken)     //rfc:6290-4.3-2
+	e.request(heir, requestToken) //rfc:6290-4.3-2
 	e.heirTicket(heir)
 	e.raise(heir, heir.serial, false) //rfc:5723-6.2-3
 	e.deleteSA(sa)
