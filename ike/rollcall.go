@@ -29,7 +29,7 @@ var roundsAt = [3]int64{0, 3e9, 15e9}
 // Who is not back after callPatience counts no more: he may be gone.
 const (
 	callWindow   = 1024
-	callPatience = 250e6 // ns
+	callPatience = 1e9 // ns
 )
 
 // rollCall is what of it is still to do: three cursors over one list, the

@@ -9,7 +9,7 @@ import (
 )
 
 // Clients are called as fast as they come back: 1,024 at a time, and who is not
-// back after a quarter of a second gives way to the next.
+// back after a second gives way to the next.
 func TestRollCallIsPaced(t *testing.T) {
 	w := newWorld(t, "paced")
 	const clients = 3 * callWindow
