@@ -28,6 +28,10 @@ const (
 	hostPatience = 10 * time.Second
 )
 
+// beforeUs stands for the Child SAs that a crash has ended: no SPI is 0. Their
+// routes stay until their peers have had time to come back (rule E9).
+const beforeUs = 0
+
 // host makes the host as the Child SAs want it.
 type host struct {
 	net  *hostnet.Host
@@ -39,6 +43,8 @@ type host struct {
 	carried map[uint32][]netip.Prefix // by inbound SPI
 	stays   bool                      // a client: routes stay until others come
 	gone    []uint32                  // Child SAs whose routes stay
+
+	patience time.Duration // a gateway's, with those whose routes a crash has left
 }
 
 // mark is the firewall mark of our sockets, if there is a tunnel to keep them
@@ -70,6 +76,9 @@ func (n *node) openHost() error {
 		net: net, base: n.hostPlan(), stays: n.role == RoleClient, carried: map[uint32][]netip.Prefix{},
 		wake: make(chan struct{}, 1),
 		tell: func(err error) { n.note("the host is not as the tunnel needs it: " + err.Error()) },
+	}
+	if n.role == RoleGateway {
+		n.host.carried[beforeUs], n.host.patience = net.Routes(), n.cfg.timers().RollCallAge
 	}
 	return nil
 }
@@ -194,14 +203,18 @@ func (h *host) plan() hostnet.Plan {
 // keep makes the host as it shall be whenever that changes, and undoes all of
 // it at the end.
 func (h *host) keep(stop <-chan struct{}) {
+	var late <-chan time.Time
 	if !h.stays {
 		h.ring() // a gateway's routes are there before its clients
+		late = time.After(h.patience)
 	}
 	for {
 		select {
 		case <-stop:
 			h.leave()
 			return
+		case <-late:
+			h.removed(beforeUs)
 		case <-h.wake:
 			ctx, cancel := context.WithTimeout(context.Background(), hostPatience)
 			if err := h.net.Apply(ctx, h.plan()); err != nil {

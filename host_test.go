@@ -76,6 +76,18 @@ func TestRoutesOfAGateway(t *testing.T) {
 	h.wants(t, "it is gone", true, "10.9.0.0/16")
 }
 
+// Rule E9: what a gateway carried before its crash stays off the wire until who
+// it was for has had time to come back.
+func TestRoutesOfBeforeACrash(t *testing.T) {
+	h := hosted(false, "10.8.0.0/16")
+	h.carried[beforeUs] = networks("10.8.0.0/16", "172.16.5.5/32", "172.16.6.6/32")
+	h.wants(t, "at the start", false, "10.8.0.0/16", "172.16.5.5/32", "172.16.6.6/32")
+	h.carry(1, "198.51.100.7:4500", "172.16.5.5/32")
+	h.wants(t, "one is back", true, "10.8.0.0/16", "172.16.5.5/32", "172.16.5.5/32", "172.16.6.6/32")
+	h.removed(beforeUs)
+	h.wants(t, "late", true, "10.8.0.0/16", "172.16.5.5/32")
+}
+
 // Rule E9: a client's routes stay until others come, and lead around the
 // tunnel to its gateway, wherever that is.
 func TestRoutesOfAClient(t *testing.T) {

@@ -118,6 +118,16 @@ func (h *Host) Close() error {
 // right after Open, what a crash has left.
 func (h *Host) Changed() bool { return !h.journal.empty() }
 
+// Routes are those that are not released, in this process or before a crash.
+func (h *Host) Routes() (all []netip.Prefix) {
+	for _, e := range h.journal.Entries {
+		if e.Kind == blackhole {
+			all = append(all, e.Prefix)
+		}
+	}
+	return all
+}
+
 // Gateway is that of the last plan which is not released, in this process or
 // before a crash. What a crash has left may keep a new process from asking DNS
 // for it: the servers are in the tunnel, or the way to them. Zero: none.

@@ -133,8 +133,8 @@ func TestKilled(t *testing.T) {
 			must(t, h.Close())
 
 			h = open(t, dir)
-			if !h.Changed() || h.Gateway() != row.plan.Gateway {
-				t.Fatalf("the journal knows nothing, or the gateway %v", h.Gateway())
+			if !h.Changed() || h.Gateway() != row.plan.Gateway || !slices.Equal(h.Routes(), row.plan.Routes) {
+				t.Fatalf("the journal knows nothing, or the gateway %v and the routes %v", h.Gateway(), h.Routes())
 			}
 			l.wants("started again", dead(row.ways)...)
 			kill = l.tun("tun0")
