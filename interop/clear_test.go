@@ -13,19 +13,20 @@ import (
 func TestNoClearText(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		full   bool
+		tunnel func(*profile)
 		beyond [2]string // the gateway
 		filter string
 	}{
-		{"two networks", false, ourGatewayInner, "net 10.7.0.0/16 or net 10.8.0.0/16 or net fd07::/16 or net fd08::/16"},
-		{"a full tunnel", true, [2]string{"198.51.100.1", "2001:db8::1"}, echoes},
+		{"two networks", func(*profile) {}, ourGatewayInner, networks},
+		{"networks that the gateway is told", func(p *profile) { p.anybody = true }, ourGatewayInner, networks},
+		{"a full tunnel", func(p *profile) { p.full = true }, [2]string{"198.51.100.1", "2001:db8::1"}, echoes},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := usual.carrying()
-			p.full = c.full
+			c.tunnel(&p)
 			there, here := lab.Node(t, "gateway-e9"), lab.Node(t, "client-e9")
 			here.Face(t, there)
-			if c.full {
+			if p.full {
 				links(t, "-n "+there.name+" addr add "+c.beyond[0]+" dev lo", "-n "+there.name+" addr add "+c.beyond[1]+" dev lo")
 			}
 			watch := there.Watch(t, c.filter)
@@ -37,6 +38,9 @@ func TestNoClearText(t *testing.T) {
 		})
 	}
 }
+
+// networks are the packets of either side's, whoever sends them.
+const networks = "net 10.7.0.0/16 or net 10.8.0.0/16 or net fd07::/16 or net fd08::/16"
 
 // echoes are the pings and their answers, whoever sends them.
 const echoes = "icmp[icmptype] == icmp-echo or icmp[icmptype] == icmp-echoreply or " +
@@ -82,6 +86,11 @@ func noClearText(t *testing.T, p profile, there, here *Node, beyond [2]string, w
 	probe(t, here, beyond)
 	probe(t, there, ourClientInner)
 	unseen("while the client was dead")
+	gateway.Kill()
+	gateway.Restart(t)
+	gateway.AwaitInner(t, ourGatewayInner)
+	probe(t, there, ourClientInner)
+	unseen("while the gateway alone was back")
 	client.Restart(t)
 	client.AwaitUp(t)
 	back(time.Now())

@@ -19,6 +19,7 @@ type profile struct {
 	swan            string       // more lines of strongSwan's connection
 	carries         bool         // its Child SAs carry traffic, of both IP versions
 	full            bool         // they carry everything: a full tunnel
+	anybody         bool         // the gateway's configuration names no networks of its clients
 	encap           string       // when ESP of ours goes in UDP; nothing: always
 }
 
@@ -61,6 +62,8 @@ func (p profile) carrying() profile {
 // selectors are those of the gateway, of all its clients and of one client.
 func (p profile) selectors() (gateway, clients, client []string) {
 	switch {
+	case p.anybody:
+		return []string{gatewayInner, gatewayInner6}, []string{"0.0.0.0/0", "::/0"}, []string{clientInner, clientInner6}
 	case p.full:
 		return []string{"0.0.0.0/0", "::/0"}, []string{"10.8.0.0/16", "fd08::/16"}, []string{clientInner, clientInner6}
 	case p.carries:
