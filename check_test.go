@@ -76,6 +76,7 @@ func TestCheckRefuses(t *testing.T) {
 		{"client's address", RoleClient, func(c *Config) { c.Connections[0].Addresses = []string{"ten"} }, "connections[0].addresses[0]", "ten"},
 		{"client's resolver", RoleClient, func(c *Config) { c.Connections[0].DNS = []string{"dns.example.org"} }, "connections[0].dns[0]", "not an IP address"},
 		{"liveness", RoleClient, func(c *Config) { c.Connections[0].Liveness = "often" }, "connections[0].liveness", `"often"`},
+		{"renewal", RoleClient, func(c *Config) { c.Connections[0].Tickets.Renewal = "daily" }, "connections[0].tickets.renewal", `"daily"`},
 		{"mobike", RoleClient, func(c *Config) { c.Connections[0].MOBIKE = "yes" }, "connections[0].mobike", `"yes"`},
 		{"routability", RoleGateway, func(c *Config) { c.Connections[0].Routability = "never" }, "connections[0].routability", `"never"`},
 		{"redirect", RoleClient, func(c *Config) { c.Connections[0].Redirect = "maybe" }, "connections[0].redirect", `"maybe"`},
@@ -292,5 +293,21 @@ func TestD12_Profile(t *testing.T) {
 	}
 	if sum(func(c *Connection) { c.DPD, c.Local.Auth, c.Fragment = time.Hour, "psk", 1000 }) != base {
 		t.Error("times and sizes change the profile")
+	}
+}
+
+// TestPolicies: what a connection says about its tickets and its first Child SA
+// is what the machine does.
+func TestPolicies(t *testing.T) {
+	for word, want := range map[string]ike.Renewal{"": ike.RenewalAsk, "ask": ike.RenewalAsk, "rekey": ike.RenewalRekey, "none": ike.RenewalNone} {
+		c := office(RoleClient)
+		c.Connections[0].Tickets.Renewal, c.Connections[0].Childless = word, word == "none"
+		peers, err := c.ready(RoleClient)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := peers[0]; p.Renewal != want || p.Childless != (word == "none") {
+			t.Errorf("%q: renewal %d, childless %v", word, p.Renewal, p.Childless)
+		}
 	}
 }

@@ -179,6 +179,7 @@ type Connection struct {
 
 	Tickets TicketPolicy
 
+	Childless   bool   // client: IKE_AUTH makes no Child SA, the next exchange does (RFC 6023)
 	MOBIKE      string // a client may change its address (RFC 4555): "on" (also ""), "off"
 	Routability string // gateway: it shows that it receives there "before" traffic follows (also ""), "after", or "off": never
 	Redirect    string // client: another gateway that ours names (RFC 5685): "follow" (also ""), "ignore"
@@ -197,6 +198,11 @@ type Volume struct {
 type TicketPolicy struct {
 	Off      bool          // neither ask for nor grant tickets
 	Lifetime time.Duration // of a ticket; 0: 24 hours, or Connection.Lifetime if that is shorter
+
+	// Renewal is how a client that stays connected comes to its next ticket:
+	// "ask" (also ""): it asks before the last one expires; "rekey": the gateway
+	// rekeys the IKE SA, upon which the client asks; "none": with a new SA only.
+	Renewal string
 }
 
 // Side is one end of a connection: who it is and how it proves that.

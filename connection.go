@@ -61,6 +61,8 @@ func (c *Connection) ready(role Role, at string, f *findings) *peer {
 		Tickets:   !c.Tickets.Off,
 		MOBIKE:    c.MOBIKE != "off",
 		Redirects: c.Redirect != "ignore",
+		Childless: c.Childless,
+		Renewal:   map[string]ike.Renewal{"rekey": ike.RenewalRekey, "none": ike.RenewalNone}[c.Tickets.Renewal],
 		Libreswan: c.Libreswan,
 		Grant:     ticket.Limits{Life: c.ticketLife()},
 	}}
@@ -85,6 +87,7 @@ func (c *Connection) ready(role Role, at string, f *findings) *peer {
 
 func (c *Connection) checkScalars(at string, f *findings) {
 	f.oneOf(at+".liveness", c.Liveness, "periodic", "on_demand")
+	f.oneOf(at+".tickets.renewal", c.Tickets.Renewal, "ask", "rekey", "none")
 	f.oneOf(at+".mobike", c.MOBIKE, "on", "off")
 	f.oneOf(at+".routability", c.Routability, "before", "after", "off")
 	f.oneOf(at+".redirect", c.Redirect, "follow", "ignore")

@@ -216,11 +216,11 @@ func TestEveryFieldHasOneKey(t *testing.T) {
 		want string
 	}{
 		{reflect.TypeFor[blackswan.Config](), "state state_key listen port nat_port any_port qcd roll_call roll_call_age cookie keylog shards receive_buffer timers traffic tunnel connections machine_id"},
-		{reflect.TypeFor[blackswan.Connection](), "name gateway gateway_nat_port gateways local remote psk ike esp local_ts remote_ts addresses dns search fragment dpd liveness reauth lifetime child_lifetime child_volume tickets mobike routability redirect libreswan"},
+		{reflect.TypeFor[blackswan.Connection](), "name gateway gateway_nat_port gateways local remote psk ike esp local_ts remote_ts addresses dns search fragment dpd liveness reauth lifetime child_lifetime child_volume tickets childless mobike routability redirect libreswan"},
 		{reflect.TypeFor[blackswan.Side](), "id auth cert key ca crl"},
 		{reflect.TypeFor[blackswan.Tunnel](), "name mtu addresses encap replay_window"},
 		{reflect.TypeFor[blackswan.Volume](), "packets octets"},
-		{reflect.TypeFor[blackswan.TicketPolicy](), "off lifetime"},
+		{reflect.TypeFor[blackswan.TicketPolicy](), "off lifetime renewal"},
 		{reflect.TypeFor[blackswan.Timers](), "retry liveness"},
 		{reflect.TypeFor[blackswan.Backoff](), "initial max tries"},
 	} {

@@ -130,6 +130,7 @@ func effectiveConnection(c blackswan.Connection, role blackswan.Role) blackswan.
 	c.Lifetime = cmp.Or(c.Lifetime, 24*time.Hour)
 	c.ChildLifetime = cmp.Or(c.ChildLifetime, time.Hour)
 	if !c.Tickets.Off {
+		c.Tickets.Renewal = cmp.Or(c.Tickets.Renewal, "ask")
 		c.Tickets.Lifetime = min(cmp.Or(c.Tickets.Lifetime, 24*time.Hour), c.Lifetime)
 	}
 	return c
