@@ -1,7 +1,6 @@
 package blackswan
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -19,9 +18,6 @@ import (
 // DefaultMTU is the octets of an inner packet: with any suite and family the
 // outer one has at most 1500.
 const DefaultMTU = 1400
-
-// deviceNames has the kernel choose the first name that is free.
-const deviceNames = "bs%d"
 
 // maxWaiting is how many octets of a client wait for a Child SA (rule E9).
 const maxWaiting = 256 << 10
@@ -46,7 +42,7 @@ func (n *node) openPlane() error {
 		if n.cfg.StateDir == "" {
 			return &FieldError{Field: "state", What: "traffic changes routes of this host, and a crash could not be undone", Cure: "name a directory that survives a crash"}
 		}
-		device, err := tunnel.Open(cmp.Or(n.cfg.Tunnel.Name, deviceNames), n.mtu())
+		device, err := tunnel.Open(n.cfg.Tunnel.Name, n.mtu())
 		if err != nil && n.cfg.Traffic == "on" {
 			return &FieldError{Field: "traffic", What: err.Error(), Cure: `or write "auto": then only keys are agreed on`}
 		}

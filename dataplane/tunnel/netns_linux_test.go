@@ -328,3 +328,24 @@ func TestOpenErrors(t *testing.T) {
 		})
 	}
 }
+
+// Without a name the device has the first one that is free.
+func TestOpenWithoutAName(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("TUN devices need root")
+	}
+	both := twoNamespaces(t)
+	d := both[0].device(1400, both[1])
+	defer d.Close()
+	both[0].inside(func() error {
+		next, err := Open("", 1400)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer next.Close()
+		if name, err := next.Name(); name != "bs1" {
+			t.Errorf("%q, %v, want bs1", name, err)
+		}
+		return nil
+	})
+}

@@ -10,9 +10,13 @@ import (
 )
 
 // Open makes a TUN device of that name and MTU, or takes one that exists and is
-// free. The kernel gives it segments of up to 64 KB and takes such (vnet
+// free; without a name it is the first free one of bs0, bs1, ... The kernel gives it segments of up to 64 KB and takes such (vnet
 // headers), where it can. The device still needs addresses and routes.
 func Open(name string, mtu int) (tun.Device, error) {
+	what := "the TUN device " + name
+	if name == "" { // the kernel counts
+		name, what = "bs%d", "a TUN device"
+	}
 	device, err := tun.CreateTUN(name, mtu)
 	if err == nil {
 		return device, nil
@@ -28,5 +32,5 @@ func Open(name string, mtu int) (tun.Device, error) {
 	case errors.Is(err, syscall.EINVAL):
 		cure = ": a name has at most 15 characters, an MTU 68 to 65535 octets"
 	}
-	return nil, fmt.Errorf("tunnel: cannot open the TUN device %s: %w%s", name, err, cure)
+	return nil, fmt.Errorf("tunnel: cannot open %s: %w%s", what, err, cure)
 }
