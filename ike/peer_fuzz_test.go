@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"blackswan/internal/suite"
 	"blackswan/wire"
 )
 
@@ -28,38 +29,59 @@ func FuzzPeer(f *testing.F) {
 		w.run(time.Second)
 	}
 	f.Fuzz(func(t *testing.T, how, exchange, first byte, plain []byte) {
-		if len(plain) > 4000 {
-			return
-		}
-		w := rekeyWorld(t, "fuzzed", "aes128gcm16-x25519-none", "aes128gcm16-x25519-none")
-		w.connect()
-		w.run(time.Second)
-		from, to := w.cl, w.gw
-		if how&1 != 0 {
-			from, to = to, from
-		}
-		peer, sa := from.live()[0], to.live()[0]
-		response := how&2 != 0
-		if response { // it answers what we have asked
-			w.lose = func(n *node, _ Packet) bool { return n == to }
-			w.act(to, []string{"rekey child", "rekey ike", "close child", "new child"}[how>>2&3])
-		}
-		id := sa.recv.Next()
-		if c := sa.cold; response && c != nil {
-			id = c.open.id
-		}
-		from.e.at(w.now)
-		m := from.e.compose(peer, wire.ExchangeType(exchange), response, id)
-		m.Buf[m.SKOffset()] = first
-		m.Buf = append(m.Buf, plain...)
-		from.e.sendSA(peer, from.e.protect(peer, 0))
-		w.lose = nil
-		w.drain(from)
-		w.run(100 * time.Millisecond)
-		w.lose = func(n *node, _ Packet) bool { return n == from }
-		w.run(2 * time.Minute)
-		whole(t, w, to)
+		hostile(t, how, exchange, first, plain)
 	})
+}
+
+// hostile lets a peer say plain, in an exchange, as request or response.
+func hostile(t *testing.T, how, exchange, first byte, plain []byte) {
+	if len(plain) > 4000 {
+		return
+	}
+	w := rekeyWorld(t, "fuzzed", "aes128gcm16-x25519-none", "aes128gcm16-x25519-none")
+	w.connect()
+	w.run(time.Second)
+	from, to := w.cl, w.gw
+	if how&1 != 0 {
+		from, to = to, from
+	}
+	peer, sa := from.live()[0], to.live()[0]
+	response := how&2 != 0
+	if response { // it answers what we have asked
+		w.lose = func(n *node, _ Packet) bool { return n == to }
+		w.act(to, []string{"rekey child", "rekey ike", "close child", "new child"}[how>>2&3])
+	}
+	id := sa.recv.Next()
+	if c := sa.cold; response && c != nil {
+		id = c.open.id
+	}
+	from.e.at(w.now)
+	m := from.e.compose(peer, wire.ExchangeType(exchange), response, id)
+	m.Buf[m.SKOffset()] = first
+	m.Buf = append(m.Buf, plain...)
+	from.e.sendSA(peer, from.e.protect(peer, 0))
+	w.lose = nil
+	w.drain(from)
+	w.run(100 * time.Millisecond)
+	w.lose = func(n *node, _ Packet) bool { return n == from }
+	w.run(2 * time.Minute)
+	whole(t, w, to)
+}
+
+// Every payload that either side sends in the exchanges of a rekey, with
+// octets turned, and cut short.
+func TestWhateverAPeerSays(t *testing.T) {
+	plain := wire.NewWriter(nil, wire.Header{})
+	addRekeyRequest(t, &plain, &SA{conn: rekeyWorld(t, "says", "aes128gcm16", "aes128gcm16").cl.conn, suite: suite.Suite{KE: wire.KEX25519}})
+	said := plain.Buf[wire.HeaderLen:]
+	for how := range byte(16) {
+		for at := int(how) % 5; at < len(said); at += 5 {
+			changed := slices.Clone(said)
+			changed[at] ^= 0x55
+			hostile(t, how, byte(wire.ExchangeCreateChildSA), byte(wire.PayloadSA), changed)
+		}
+		hostile(t, how, byte(wire.ExchangeInformational), byte(wire.PayloadDelete), said[:how])
+	}
 }
 
 // whole fails when something of an SA is left without the rest.

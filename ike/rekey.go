@@ -302,8 +302,11 @@ func (e *Endpoint) createRefused(sa *SA, x *creation, n wire.NotifyType) {
 		e.wantChild(sa, x.ts)
 		return
 	}
-	e.event(sa, Event{Kind: EventChildFailed, Err: &PeerError{n}})
-	e.retry(sa, x, k, n == wire.NotifyTemporaryFailure)
+	busy := n == wire.NotifyTemporaryFailure
+	if !busy {
+		e.event(sa, Event{Kind: EventChildFailed, Err: &PeerError{n}})
+	}
+	e.retry(sa, x, k, busy)
 }
 
 // otherChildGroup begins x anew with the group that the peer named, if we have

@@ -56,7 +56,14 @@ func (e *Endpoint) createAsked(sa *SA, first wire.PayloadType, plain []byte, a *
 // refuseCreation answers CREATE_CHILD_SA with an error; the SA stays as it is,
 // but for an error that is fatal in both peers (RFC 7296 2.21.3).
 func (e *Endpoint) refuseCreation(sa *SA, n wire.Notify) {
-	e.event(sa, Event{Kind: EventRefused, Err: &LocalError{n.Type, "CREATE_CHILD_SA"}})
+	switch n.Type {
+	case wire.NotifyTemporaryFailure:
+		e.drop(DropState)
+	case wire.NotifyChildSANotFound:
+		e.drop(DropStale)
+	default:
+		e.event(sa, Event{Kind: EventRefused, Err: &LocalError{n.Type, "CREATE_CHILD_SA"}})
+	}
 	w := e.compose(sa, wire.ExchangeCreateChildSA, true, sa.recv.Next())
 	w.Notify(n)
 	e.respond(sa, e.protect(sa, 0))
