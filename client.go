@@ -140,7 +140,7 @@ func (c *Client) find(ctx context.Context) (netip.AddrPort, error) {
 	}
 	wait := time.Second
 	for {
-		addrs, err := net.DefaultResolver.LookupNetIP(ctx, c.family(), c.peer.host)
+		addrs, err := c.lookup(ctx, c.peer.host)
 		if err == nil && len(addrs) > 0 {
 			return netip.AddrPortFrom(addrs[0].Unmap(), c.peer.port), nil
 		}
@@ -170,7 +170,7 @@ func (c *Client) lookAgain(conn *ike.Connection) {
 	c.errands.run("gateway", func() {
 		ctx, cancel := context.WithTimeout(context.Background(), nameTime)
 		defer cancel()
-		addrs, err := net.DefaultResolver.LookupNetIP(ctx, c.family(), c.peer.host)
+		addrs, err := c.lookup(ctx, c.peer.host)
 		if err != nil || len(addrs) == 0 {
 			return // the machine tries on where it was
 		}
@@ -194,7 +194,7 @@ func (n *node) resolve(s *shard, q *ike.Question, p *peer) {
 	n.errands.run("gateway "+q.Name, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), nameTime)
 		defer cancel()
-		addrs, err := net.DefaultResolver.LookupNetIP(ctx, n.family(), q.Name)
+		addrs, err := n.lookup(ctx, q.Name)
 		if err == nil && len(addrs) > 0 && p != nil {
 			found.Remote = netip.AddrPortFrom(addrs[0].Unmap(), p.portOf(q.Name))
 		} else {
@@ -202,6 +202,16 @@ func (n *node) resolve(s *shard, q *ike.Question, p *peer) {
 		}
 		s.order(func(now time.Time) { s.command(now, found) })
 	})
+}
+
+// lookup asks for the addresses of a gateway, past our own tunnel: it may be
+// down, and what its resolvers are asked for would wait in it.
+func (n *node) lookup(ctx context.Context, name string) ([]netip.Addr, error) {
+	resolver := net.DefaultResolver
+	if mark := n.mark(); mark != 0 {
+		resolver = &net.Resolver{PreferGo: true, Dial: udp.Dialer(mark).DialContext}
+	}
+	return resolver.LookupNetIP(ctx, n.family(), name)
 }
 
 // portOf is the IKE port of one of p's gateways.

@@ -17,7 +17,9 @@ func TestTwoClientsOfOneHost(t *testing.T) {
 	west.Gateway(t, p.ourGateway(west), nil)
 	other := east.Gateway(t, elsewhere.Replace(p.ourGateway(east)), nil)
 	for _, addr := range ourGatewayInner {
-		until(t, addr, func() bool { return east.MustRun(t, nil, "ip", "-o", "addr", "show", "to", elsewhere.Replace(addr)) != "" })
+		until(t, addr, func() bool {
+			return east.MustRun(t, nil, "ip", "-o", "addr", "show", "to", elsewhere.Replace(addr)) != ""
+		})
 	}
 	before := here.network(t)
 	first := here.Connect(t, p.ourClient(west), nil)

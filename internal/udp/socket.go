@@ -247,16 +247,20 @@ func listenError(local netip.AddrPort, nat bool, err error) error {
 // to remote, by the routes of this moment. Nothing is sent. The error says why
 // there is no way.
 func Source(remote netip.AddrPort, mark uint32) (netip.Addr, error) {
-	d := net.Dialer{Control: func(_, _ string, rc syscall.RawConn) error {
+	c, err := Dialer(mark).Dial("udp", remote.String())
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("udp: no way to %s: %w", remote, err)
+	}
+	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), c.Close()
+}
+
+// Dialer dials by sockets with that firewall mark.
+func Dialer(mark uint32) *net.Dialer {
+	return &net.Dialer{Control: func(_, _ string, rc syscall.RawConn) error {
 		var err error
 		if e := rc.Control(func(fd uintptr) { err = setMark(fd, mark) }); e != nil {
 			return e
 		}
 		return err
 	}}
-	c, err := d.Dial("udp", remote.String())
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("udp: no way to %s: %w", remote, err)
-	}
-	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), c.Close()
 }
