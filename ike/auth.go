@@ -202,9 +202,9 @@ func (e *Endpoint) signedBy(sa *SA, initiator bool) suite.AuthInput {
 		id = e.idBody(sa.peerID(), 0)
 	}
 	if initiator {
-		return suite.AuthInput{Message: hf.msg1, Nonce: hf.nr, MACedID: suite.MACedID(prf, e.scratch.macs[0][:0], sa.keys.PI(sa.suite), id)}
+		return suite.AuthInput{Message: hf.msg1, Nonce: hf.nr, MACedID: suite.MACedID(prf, e.scratch.macs[0][:0], hf.pi.bytes(), id)}
 	}
-	return suite.AuthInput{Message: sa.resp, Nonce: hf.ni, MACedID: suite.MACedID(prf, e.scratch.macs[0][:0], sa.keys.PR(sa.suite), id)}
+	return suite.AuthInput{Message: sa.resp, Nonce: hf.ni, MACedID: suite.MACedID(prf, e.scratch.macs[0][:0], hf.pr.bytes(), id)}
 }
 
 // pskAuth is the AUTH value of the shared key, of the initiator or responder.

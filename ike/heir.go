@@ -185,7 +185,8 @@ func (e *Endpoint) oursToo(sa *SA) *creation {
 // the rest with its own (RFC 7296 2.18).
 func (e *Endpoint) deriveHeir(sa, heir *SA, s suite.Suite, shared, ni, nr []byte) {
 	heir.suite = s
-	suite.DeriveRekey(e.prf(sa.suite), e.prf(s), s, &heir.keys, sa.keys.D(sa.suite), shared, ni, nr, uint64(heir.spi.I), uint64(heir.spi.R)) //rfc:7296-2.18-2
+	suite.DeriveRekey(e.prf(sa.suite), e.prf(s), s, &e.scratch.keys, sa.keys.D(sa.suite), shared, ni, nr, uint64(heir.spi.I), uint64(heir.spi.R)) //rfc:7296-2.18-2
+	e.takeKeys(heir)
 	clear(shared)
 }
 

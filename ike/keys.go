@@ -12,6 +12,7 @@ import (
 type scratch struct {
 	iv        [16]byte
 	key       []byte
+	keys      suite.Keys
 	macs      [2][64]byte
 	ids       [2][]byte
 	selectors [2][]wire.Selector
@@ -35,9 +36,21 @@ func (e *Endpoint) prf(s suite.Suite) *suite.PRF {
 
 // deriveInit makes the keys of a full handshake (RFC 7296 2.14).
 func (e *Endpoint) deriveInit(sa *SA, shared []byte) {
-	suite.DeriveInit(e.prf(sa.suite), sa.suite, &sa.keys, sa.half.ni, sa.half.nr, shared, uint64(sa.spi.I), uint64(sa.spi.R))
+	suite.DeriveInit(e.prf(sa.suite), sa.suite, &e.scratch.keys, sa.half.ni, sa.half.nr, shared, uint64(sa.spi.I), uint64(sa.spi.R))
+	e.takeKeys(sa)
 	clear(shared)
 	sa.lastKE = e.wall
+}
+
+// takeKeys gives sa the keys that were just derived.
+func (e *Endpoint) takeKeys(sa *SA) {
+	k := &e.scratch.keys
+	sa.keys = k.Held(sa.suite)
+	if hf := sa.half; hf != nil {
+		hf.pi.set(k.PI(sa.suite))
+		hf.pr.set(k.PR(sa.suite))
+	}
+	*k = suite.Keys{}
 }
 
 // keyLog tells the keys of a new SA to a log that the operator asked for.

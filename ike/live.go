@@ -242,7 +242,7 @@ func (e *Endpoint) release(sa *SA) {
 		}
 	}
 	delete(e.ours, sa.ours()) //rfc:6290-5.3-1
-	sa.keys = suite.Keys{}
+	sa.keys = suite.Held{}
 	e.slots[sa.slot].sa = nil
 	e.free = append(e.free, sa.slot)
 }

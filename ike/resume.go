@@ -159,7 +159,8 @@ func (e *Endpoint) resumeAccept(p Packet, h wire.Header, key uint64, conn *Conne
 	e.learnFirst(sa) //rfc:5723-4.3.2-11 5723-4.3.2-12 5723-5-6
 
 	prf := e.prf(sa.suite)
-	suite.DeriveResume(prf, sa.suite, &sa.keys, s.SKd, hf.ni, hf.nr, uint64(sa.spi.I), uint64(sa.spi.R)) //rfc:5723-5-11
+	suite.DeriveResume(prf, sa.suite, &e.scratch.keys, s.SKd, hf.ni, hf.nr, uint64(sa.spi.I), uint64(sa.spi.R)) //rfc:5723-5-11
+	e.takeKeys(sa)
 	at := len(e.arena)
 	w := wire.NewWriter(e.arena, wire.Header{SPIi: h.SPIi, SPIr: sa.spi.R, Version: wire.Version, Exchange: wire.ExchangeSessionResume, Flags: wire.FlagResponse})
 	w.Nonce(hf.nr) //rfc:5723-4.3.2-3
@@ -206,7 +207,7 @@ const (
 // signed octets of RFC 7296 2.15, and the short forms where they may be needed.
 func (e *Endpoint) authValues(sa *SA, prf *suite.PRF, i, r suite.AuthInput, short bool) {
 	hf := sa.half
-	pi, pr := sa.keys.PI(sa.suite), sa.keys.PR(sa.suite)
+	pi, pr := hf.pi.bytes(), hf.pr.bytes()
 	own, peer := e.idBody(sa.own(), 0), e.idBody(sa.peerID(), 1)
 	idi, idr := peer, own
 	if sa.Original {

@@ -125,7 +125,8 @@ func (e *Endpoint) resumeCandidate(sa *SA, p Packet, h wire.Header, nr []byte) {
 	e.learnFirst(sa)
 	c := candidate{spir: h.SPIr, nr: append([]byte(nil), nr...), frag: sa.frag, ours: sa.rollCall, nat: sa.behind}
 	prf := e.prf(sa.suite)
-	suite.DeriveResume(prf, sa.suite, &sa.keys, s.SKd, hf.ni, c.nr, uint64(sa.spi.I), uint64(sa.spi.R)) //rfc:5723-5-11
+	suite.DeriveResume(prf, sa.suite, &e.scratch.keys, s.SKd, hf.ni, c.nr, uint64(sa.spi.I), uint64(sa.spi.R)) //rfc:5723-5-11
+	e.takeKeys(sa)
 	e.authValues(sa, prf, suite.AuthInput{Message: hf.msg1, Nonce: c.nr}, suite.AuthInput{Message: p.Data, Nonce: hf.ni}, sa.conn.Libreswan)
 	c.keys = sa.keys
 	c.want = [2]mac{hf.authR, hf.shortR}

@@ -188,7 +188,7 @@ func TestRFC5723_5_FromTheTicket(t *testing.T) {
 	}
 	ask, answer := tp.only(w.cl, wire.ExchangeSessionResume), tp.only(w.gw, wire.ExchangeSessionResume)
 	suite.DeriveResume(prf, was.suite, &keys, skd, ask.bodies[ask.at(wire.PayloadNonce)], answer.bodies[answer.at(wire.PayloadNonce)], uint64(g.spi.I), uint64(g.spi.R))
-	if g.keys != keys || c.keys != keys || bytes.Equal(g.keys.D(g.suite), skd) {
+	if held := keys.Held(g.suite); g.keys != held || c.keys != held || bytes.Equal(g.keys.D(g.suite), skd) {
 		t.Error("the keys are not those of the ticket's SK_d with the new nonces and SPIs")
 	}
 }

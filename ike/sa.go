@@ -76,7 +76,7 @@ type SA struct {
 	tokens    [2]qcd.Digest
 	budget    qcd.Budget
 	suite     suite.Suite
-	keys      suite.Keys
+	keys      suite.Held
 	local     addr
 	remote    addr
 	iv        uint64
@@ -120,6 +120,7 @@ type half struct {
 	plain      []byte // IKE_AUTH request or response that waits for an answer
 	first      wire.PayloadType
 	verified   bool
+	pi, pr     mac // SK_pi and SK_pr
 	authI      mac // a resume's AUTH values, computed in message 1 (rule E3)
 	authR      mac
 	shortI     mac
@@ -156,7 +157,7 @@ const maxCandidates = 4
 type candidate struct {
 	spir wire.SPI
 	nr   []byte
-	keys suite.Keys
+	keys suite.Held
 	req  []byte // IKE_AUTH, one message or its fragments
 	want [2]mac // the responder's AUTH, RFC form and short form
 	nat  bool
@@ -233,7 +234,7 @@ func (sa *SA) ours() wire.SPI {
 func (sa *SA) outKeys() (ek, ak []byte) { return keysOf(&sa.keys, sa.suite, sa.Original) }
 func (sa *SA) inKeys() (ek, ak []byte)  { return keysOf(&sa.keys, sa.suite, !sa.Original) }
 
-func keysOf(k *suite.Keys, s suite.Suite, original bool) (ek, ak []byte) {
+func keysOf(k *suite.Held, s suite.Suite, original bool) (ek, ak []byte) {
 	if original {
 		return k.EI(s), k.AI(s)
 	}

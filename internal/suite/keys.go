@@ -17,6 +17,37 @@ type Keys struct {
 	buf [MaxKeymat]byte
 }
 
+// Held is what an SA keeps of its Keys once both sides have proved themselves:
+// all but SK_pi and SK_pr, which AUTH alone needs. It has no pointers and prints
+// as "redacted".
+type Held struct {
+	redacted
+	buf [MaxKeymat - 2*maxHash]byte
+}
+
+// Held copies what an SA keeps of k.
+func (k *Keys) Held(s Suite) (h Held) {
+	copy(h.buf[:], k.buf[:s.keymat()-2*s.PRFLen()])
+	return h
+}
+
+// D returns SK_d, a view of h.
+func (h *Held) D(s Suite) []byte { return h.at(0, s.PRFLen()) }
+
+// AI returns SK_ai, a view of h; empty for an AEAD.
+func (h *Held) AI(s Suite) []byte { return h.at(s.PRFLen(), s.IntegLen()) }
+
+// AR returns SK_ar, a view of h; empty for an AEAD.
+func (h *Held) AR(s Suite) []byte { return h.at(s.PRFLen()+s.IntegLen(), s.IntegLen()) }
+
+// EI returns SK_ei with the salt of an AEAD, a view of h.
+func (h *Held) EI(s Suite) []byte { return h.at(s.PRFLen()+2*s.IntegLen(), s.KeyLen()) }
+
+// ER returns SK_er with the salt of an AEAD, a view of h.
+func (h *Held) ER(s Suite) []byte { return h.at(s.PRFLen()+2*s.IntegLen()+s.KeyLen(), s.KeyLen()) }
+
+func (h *Held) at(from, n int) []byte { return h.buf[from : from+n : from+n] }
+
 // D returns SK_d, a view of k.
 func (k *Keys) D(s Suite) []byte { return k.at(0, s.PRFLen()) }
 

@@ -184,6 +184,15 @@ func TestKeysLayout(t *testing.T) {
 		if !bytes.Equal(k.buf[:len(want)], want) || !bytes.Equal(k.buf[len(want):], make([]byte, MaxKeymat-len(want))) {
 			t.Errorf("%v: keys overlap or leave gaps", s)
 		}
+		held := k.Held(s)
+		for n, v := range [][]byte{held.D(s), held.AI(s), held.AR(s), held.EI(s), held.ER(s)} {
+			if !bytes.Equal(v, views[n]) || len(v) != cap(v) {
+				t.Errorf("%v: key %d that an SA keeps is %x", s, n, v)
+			}
+		}
+		if end := s.keymat() - 2*s.PRFLen(); !bytes.Equal(held.buf[end:], make([]byte, len(held.buf)-end)) {
+			t.Errorf("%v: an SA keeps what AUTH alone needs", s)
+		}
 	}
 	if largest.keymat() != MaxKeymat {
 		t.Errorf("MaxKeymat is %d, the largest suite needs %d", MaxKeymat, largest.keymat())
