@@ -121,7 +121,7 @@ func (c *Client) connect(ctx context.Context) error {
 }
 
 // before is where the gateway was when a crash left the routes of the tunnel
-// on this host: they keep us from asking for its name.
+// on this host: its resolvers may be in the tunnel.
 func (c *Client) before() netip.Addr {
 	if c.host == nil {
 		return netip.Addr{}

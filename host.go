@@ -28,6 +28,9 @@ const (
 	hostPatience = 10 * time.Second
 )
 
+// mostGone is for how many Child SAs that are gone a client keeps the routes.
+const mostGone = 256
+
 // beforeUs stands for the Child SAs that a crash has ended: no SPI is 0. Their
 // routes stay until their peers have had time to come back (rule E9).
 const beforeUs = 0
@@ -41,7 +44,7 @@ type host struct {
 	mu      sync.Mutex
 	base    hostnet.Plan              // what does not depend on any Child SA
 	carried map[uint32][]netip.Prefix // by inbound SPI
-	stays   bool                      // a client: routes stay until others come
+	stays   bool                      // a client: routes stay until another Child SA has them
 	gone    []uint32                  // Child SAs whose routes stay
 
 	patience time.Duration // a gateway's, with those whose routes a crash has left
@@ -111,15 +114,18 @@ func (h *host) installed(c *dataplane.Child) {
 	for _, s := range c.RemoteTS {
 		routes = append(routes, s.Prefixes()...)
 	}
-	for _, spi := range h.gone {
-		delete(h.carried, spi)
-	}
-	h.gone = h.gone[:0]
+	h.gone = slices.DeleteFunc(h.gone, func(spi uint32) bool {
+		again := len(beyond(routes, h.carried[spi])) == 0
+		if again {
+			delete(h.carried, spi)
+		}
+		return again || spi == c.SPIIn
+	})
 	h.carried[c.SPIIn] = routes
 	if h.stays {
 		h.reach(c.Remote.Addr())
 	}
-	if h.stays || len(h.beyond(routes)) > 0 {
+	if h.stays || len(beyond(h.base.Routes, routes)) > 0 {
 		h.ring()
 	}
 }
@@ -155,9 +161,14 @@ func (h *host) removed(spiIn uint32) {
 	case !there:
 	case h.stays:
 		h.gone = append(h.gone, spiIn)
+		if len(h.gone) > mostGone {
+			delete(h.carried, h.gone[0])
+			h.gone = h.gone[1:]
+			h.ring()
+		}
 	default:
 		delete(h.carried, spiIn)
-		if len(h.beyond(routes)) > 0 {
+		if len(beyond(h.base.Routes, routes)) > 0 {
 			h.ring()
 		}
 	}
@@ -171,10 +182,10 @@ func (h *host) renewed(base hostnet.Plan) {
 	h.ring()
 }
 
-// beyond are the routes that no route of base covers.
-func (h *host) beyond(routes []netip.Prefix) (rest []netip.Prefix) {
+// beyond are the routes that none of base covers.
+func beyond(base, routes []netip.Prefix) (rest []netip.Prefix) {
 	for _, r := range routes {
-		if !slices.ContainsFunc(h.base.Routes, func(b netip.Prefix) bool { return b.Bits() <= r.Bits() && b.Contains(r.Addr()) }) {
+		if !slices.ContainsFunc(base, func(b netip.Prefix) bool { return b.Bits() <= r.Bits() && b.Contains(r.Addr()) }) {
 			rest = append(rest, r)
 		}
 	}
@@ -195,7 +206,7 @@ func (h *host) plan() hostnet.Plan {
 	plan := h.base
 	plan.Routes = slices.Clone(plan.Routes)
 	for _, routes := range h.carried {
-		plan.Routes = append(plan.Routes, h.beyond(routes)...)
+		plan.Routes = append(plan.Routes, beyond(h.base.Routes, routes)...)
 	}
 	return plan
 }

@@ -88,7 +88,7 @@ func TestRoutesOfBeforeACrash(t *testing.T) {
 	h.wants(t, "late", true, "10.8.0.0/16", "172.16.5.5/32")
 }
 
-// Rule E9: a client's routes stay until others come, and lead around the
+// Rule E9: a client's routes stay until another Child SA has them, and lead around the
 // tunnel to its gateway, wherever that is.
 func TestRoutesOfAClient(t *testing.T) {
 	h := hosted(true)
@@ -104,14 +104,30 @@ func TestRoutesOfAClient(t *testing.T) {
 	h.removed(1)
 	h.wants(t, "lost", false, "0.0.0.0/0", "::/0")
 	h.carry(2, "192.0.2.9:4500", "0.0.0.0/0")
-	h.wants(t, "resumed at another gateway", true, "0.0.0.0/0")
+	h.wants(t, "resumed at another gateway, with less", true, "0.0.0.0/0", "::/0", "0.0.0.0/0")
 	gateway("resumed", "192.0.2.9")
 	h.moved(netip.MustParseAddr("192.0.2.77"))
-	h.wants(t, "moved", true, "0.0.0.0/0")
-	gateway("moved", "192.0.2.77")
-	h.carry(3, "192.0.2.77:4500", "192.0.2.77/32")
+	h.wants(t, "moved", true, "0.0.0.0/0", "::/0", "0.0.0.0/0")
+	h.carry(9, "192.0.2.77:4500", "::/0", "0.0.0.0/0")
+	h.wants(t, "all is back", true, "0.0.0.0/0", "::/0", "0.0.0.0/0")
 	h.removed(2)
-	h.carry(4, "192.0.2.77:4500", "192.0.2.77/32")
-	h.wants(t, "for the gateway itself", true, "192.0.2.77/32", "192.0.2.77/32")
+	h.removed(9)
+	h.carry(1, "192.0.2.77:4500", "0.0.0.0/0", "::/0")
+	h.wants(t, "all in one", true, "0.0.0.0/0", "::/0")
+	gateway("moved", "192.0.2.77")
+	h = hosted(true)
+	h.carry(3, "192.0.2.77:4500", "192.0.2.77/32")
+	h.carry(4, "192.0.2.77:4500", "10.0.0.0/8")
+	h.removed(3)
+	h.removed(4)
+	h.carry(5, "192.0.2.77:4500", "192.0.2.77/32")
+	h.wants(t, "one of two is back", true, "10.0.0.0/8", "192.0.2.77/32")
 	gateway("for the gateway itself", "invalid IP")
+	for spi := range uint32(2 * mostGone) {
+		h.carry(100+spi, "192.0.2.77:4500", netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 16, byte(spi >> 8), byte(spi)}), 32).String())
+		h.removed(100 + spi)
+	}
+	if n := len(h.plan().Routes); n != mostGone+1 || n != len(h.carried) {
+		t.Errorf("%d routes of Child SAs that are gone, %d are remembered", n, len(h.carried))
+	}
 }
