@@ -292,6 +292,7 @@ func TestRFC7296_2_25_Answers(t *testing.T) {
 		{"2.25.2 close of the IKE SA that we rekey", "rekey ike", inform, closeIKE, 0, 0, wire.PayloadNotify},
 		{"2.25.2 close of the IKE SA that we close", "delete", inform, closeIKE, 0, 0, wire.PayloadNotify},
 		{"2.25.2 rekey of a Child SA while we rekey the IKE SA", "rekey ike", create, rekeyChild, wire.NotifyTemporaryFailure, 0, wire.PayloadSA},
+		{"2.25.2 rekey of a Child SA while we close the IKE SA", "delete", create, rekeyChild, wire.NotifyTemporaryFailure, 0, wire.PayloadSA},
 		{"2.25.2 close of a Child SA while we rekey the IKE SA", "rekey ike", inform, closeChild, 0, wire.PayloadDelete, 0},
 		{"2.25.1 close of a Child SA that is not there", "", inform, func(m *wire.Writer, _, _ *SA) {
 			m.Delete(wire.Delete{Protocol: wire.ProtocolESP, SPISize: 4, SPIs: []byte{9, 9, 9, 9}})

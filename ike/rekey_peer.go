@@ -129,7 +129,7 @@ func (e *Endpoint) judgeChild(sa *SA) (old *child, refusal wire.Notify) {
 		}
 	}
 	switch count := 1 + len(sa.more()); {
-	case sa.rekeysIKE(), old != nil && old.phase == phaseClosing: //rfc:7296-2.25.1-1 7296-2.25.2-3
+	case sa.state != stateEstablished, sa.rekeysIKE(), old != nil && old.phase == phaseClosing: //rfc:7296-2.25.1-1 7296-2.25.2-3
 		return nil, wire.Notify{Type: wire.NotifyTemporaryFailure}
 	case count >= maxChildren: //rfc:7296-1.3-4
 		e.drop(DropFull)
