@@ -2,6 +2,7 @@ package interop
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -192,11 +193,12 @@ func TestWeFallBackWithoutTheSwitch(t *testing.T) {
 	}
 }
 
-// awaitTicket waits until our client has an SA and a ticket.
+// awaitTicket waits until our client has an SA, and a ticket on disk.
 func awaitTicket(t *testing.T, ours *Swan) {
 	t.Helper()
 	until(t, "a ticket at our client", func() bool {
 		status, err := ours.Status(t)
-		return err == nil && len(status.SAs) == 1 && status.SAs[0].State == "established" && status.Totals.Tickets > 0
+		files, _ := filepath.Glob(filepath.Join(ours.Dir, "state", "jar", "*.ticket")) // the pattern is well-formed
+		return err == nil && len(status.SAs) == 1 && status.SAs[0].State == "established" && status.Totals.Tickets > 0 && len(files) > 0
 	})
 }
