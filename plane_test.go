@@ -3,12 +3,14 @@ package blackswan
 import (
 	"errors"
 	"net/netip"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"blackswan/dataplane"
 	"blackswan/dataplane/keysonly"
+	"blackswan/ike"
 	"blackswan/internal/udp"
 )
 
@@ -187,4 +189,25 @@ func TestBrokenPlane(t *testing.T) {
 			t.Errorf("the gateway's Run: %v", err)
 		}
 	})
+}
+
+// counting is a plane whose Child SAs have carried as many packets as their SPI
+// says.
+type counting struct{ dataplane.Plane }
+
+func (counting) Traffic(spi uint32) (dataplane.Traffic, error) {
+	return dataplane.Traffic{InPackets: uint64(spi), InOctets: 100, OutPackets: 1, OutOctets: 60, Dropped: 2}, nil
+}
+
+// TestStatusOfSeveralChildSAs: an SA shows what all of its Child SAs have
+// carried, and each of them.
+func TestStatusOfSeveralChildSAs(t *testing.T) {
+	s := &shard{node: &node{plane: counting{}}}
+	sa := s.saStatus(time.Now(), ike.View{ChildIn: 7, ChildOut: 8, More: [][2]uint32{{0x10, 0x20}, {0x100, 0x200}}})
+	if want := (Traffic{InPackets: 0x117, InOctets: 300, OutPackets: 3, OutOctets: 180, Dropped: 6}); !reflect.DeepEqual(sa.Traffic, want) || sa.ChildIn != "00000007" {
+		t.Errorf("of %s: %+v, want %+v", sa.ChildIn, sa.Traffic, want)
+	}
+	if len(sa.Children) != 2 || sa.Children[1].In != "00000100" || sa.Children[1].Out != "00000200" || sa.Children[1].Traffic.InPackets != 0x100 {
+		t.Errorf("the others: %+v", sa.Children)
+	}
 }

@@ -92,14 +92,31 @@ func (s *shard) saStatus(now time.Time, v ike.View) SAStatus {
 		sa.Age = max(now.Sub(time.Unix(v.Born, 0)), 0)
 	}
 	if v.ChildIn != 0 {
-		sa.ChildIn, sa.ChildOut = fmt.Sprintf("%08x", v.ChildIn), fmt.Sprintf("%08x", v.ChildOut)
-		carried, _ := s.node.plane.Traffic(v.ChildIn) // nothing if the plane refused it
-		sa.Traffic = traffic(carried)
+		first := s.childStatus(v.ChildIn, v.ChildOut)
+		sa.ChildIn, sa.ChildOut, sa.Traffic = first.In, first.Out, first.Traffic
+	}
+	for _, spis := range v.More {
+		c := s.childStatus(spis[0], spis[1])
+		sa.Children = append(sa.Children, c)
+		sa.Traffic.add(c.Traffic)
 	}
 	if v.Ticket != 0 {
 		sa.Ticket = time.Unix(v.Ticket, 0)
 	}
 	return sa
+}
+
+func (s *shard) childStatus(in, out uint32) ChildStatus {
+	carried, _ := s.node.plane.Traffic(in) // nothing if the plane refused it
+	return ChildStatus{In: fmt.Sprintf("%08x", in), Out: fmt.Sprintf("%08x", out), Traffic: traffic(carried)}
+}
+
+func (t *Traffic) add(more Traffic) {
+	t.InPackets += more.InPackets
+	t.InOctets += more.InOctets
+	t.OutPackets += more.OutPackets
+	t.OutOctets += more.OutOctets
+	t.Dropped += more.Dropped
 }
 
 func traffic(t dataplane.Traffic) Traffic {

@@ -92,7 +92,15 @@ type SAStatus struct {
 	Heard      time.Duration  `json:"heard_ns"` // since the peer was heard last
 	ChildIn    string         `json:"child_in,omitempty"`
 	ChildOut   string         `json:"child_out,omitempty"`
-	Traffic    Traffic        `json:"traffic"`                 // of that Child SA
+	Traffic    Traffic        `json:"traffic"`                 // of all its Child SAs
+	Children   []ChildStatus  `json:"children,omitempty"`      // those beside that one
 	Ticket     time.Time      `json:"ticket_expires,omitzero"` // client
 	DetectedBy string         `json:"detected_by,omitempty"`   // client: how the loss of the SA before this one was learned
+}
+
+// ChildStatus is one Child SA.
+type ChildStatus struct {
+	In      string  `json:"in"` // SPIs, 8 hexadecimal digits
+	Out     string  `json:"out"`
+	Traffic Traffic `json:"traffic"`
 }

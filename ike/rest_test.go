@@ -105,6 +105,9 @@ func TestRFC7296_2_9_SeveralChildSAs(t *testing.T) {
 	if n := 1 + len(g.more()); n != maxChildren || refused != 6 {
 		t.Errorf("%d Child SAs, %d refused", n, refused)
 	}
+	if v := w.gw.e.view(w.now, g); v.ChildIn != g.child.in || len(v.More) != maxChildren-1 || v.More[1] != [2]uint32{g.more()[1].in, g.more()[1].out} {
+		t.Errorf("shown are %08x and %08x", v.ChildIn, v.More)
+	}
 }
 
 // RFC 7296 2.9: a responder that narrows to one of several subsets says so, and

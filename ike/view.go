@@ -26,7 +26,8 @@ type View struct {
 	Generation uint8         // of the secret of its token (rule B2)
 	ChildIn    uint32        // ESP SPIs; 0: no Child SA
 	ChildOut   uint32
-	Ticket     int64 // initiator: the ticket's expiry, Unix seconds; 0: none
+	More       [][2]uint32 // ESP SPIs, in and out, of further Child SAs
+	Ticket     int64       // initiator: the ticket's expiry, Unix seconds; 0: none
 }
 
 // Views calls f with every SA until f says false. It is no input: what was put
@@ -55,6 +56,9 @@ func (e *Endpoint) view(now time.Time, sa *SA) View {
 	}
 	if sa.child.phase != phaseNone {
 		v.ChildIn, v.ChildOut = sa.child.in, sa.child.out
+	}
+	for _, c := range sa.more() {
+		v.More = append(v.More, [2]uint32{c.in, c.out})
 	}
 	if t := sa.tun; t != nil {
 		v.Ticket = t.expires
