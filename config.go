@@ -71,7 +71,7 @@ type Config struct {
 	KeyLog string
 
 	Shards        int // 0: one for each CPU of a gateway, one for a client
-	ReceiveBuffer int // of each socket in octets; 0: 8 MiB for a gateway, the system's default for a client
+	ReceiveBuffer int // of each socket in octets; 0: 32 MiB for a gateway, the system's default for a client
 	Timers        Timers
 
 	// Traffic says whether Child SAs carry packets through a TUN of this host:

@@ -42,7 +42,7 @@ func (c *Config) open(role Role, shards int, esp func(udp.Message), mark uint32)
 		cfg.Batch = 1
 		addrs = addrs[:min(len(addrs), 1)]
 	case cfg.ReceiveBuffer == 0:
-		cfg.ReceiveBuffer = 8 << 20
+		cfg.ReceiveBuffer = 32 << 20
 	}
 	if len(addrs) == 0 {
 		addrs = []netip.Addr{{}}
