@@ -83,7 +83,7 @@ func effective(cfg blackswan.Config, role blackswan.Role) blackswan.Config {
 	cfg.Timers.Retry = backoff(cfg.Timers.Retry, blackswan.Backoff{Initial: time.Second, Max: 16 * time.Second, Tries: 6})
 	cfg.Timers.Liveness = backoff(cfg.Timers.Liveness, blackswan.Backoff{Initial: time.Second, Max: 8 * time.Second, Tries: 5})
 	if role == blackswan.RoleGateway {
-		cfg.ReceiveBuffer = cmp.Or(cfg.ReceiveBuffer, 8<<20)
+		cfg.ReceiveBuffer = cmp.Or(cfg.ReceiveBuffer, 32<<20)
 	} else {
 		cfg.Shards = cmp.Or(cfg.Shards, 1)
 	}
