@@ -54,15 +54,7 @@ func runDemo(c *cobra.Command, opt demo.Options) error {
 	if err != nil {
 		return err
 	}
-	if wantsJSON(c) {
-		err = print(c, report, "")
-	} else {
-		err = report.Write(c.OutOrStdout())
-	}
-	if err == nil && !report.OK() {
-		err = coded{exitDemo, errNotAll}
-	}
-	return err
+	return judged(c, report)
 }
 
 // errNotAll says nothing: the report did.

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 
 	"github.com/spf13/cobra"
@@ -33,4 +34,24 @@ func logger(c *cobra.Command) *slog.Logger {
 		h = slog.NewJSONHandler(c.ErrOrStderr(), nil)
 	}
 	return slog.New(h)
+}
+
+// verdict is the report of clients that were to come back.
+type verdict interface {
+	Write(w io.Writer) error
+	OK() bool // all resumed
+}
+
+// judged prints a report, and fails when not every client resumed.
+func judged(c *cobra.Command, report verdict) error {
+	var err error
+	if wantsJSON(c) {
+		err = print(c, report, "")
+	} else {
+		err = report.Write(c.OutOrStdout())
+	}
+	if err == nil && !report.OK() {
+		err = coded{exitDemo, errNotAll}
+	}
+	return err
 }

@@ -155,15 +155,7 @@ func runStorm(c *cobra.Command, f *stormFlags, args []string) error {
 			return err
 		}
 	}
-	if wantsJSON(c) {
-		err = print(c, report, "")
-	} else {
-		err = report.Write(c.OutOrStdout())
-	}
-	if err == nil && !report.OK() {
-		err = coded{exitDemo, errNotAll}
-	}
-	return err
+	return judged(c, report)
 }
 
 // stormEchoCommand is the process that a resume is compared with.
