@@ -379,7 +379,7 @@ func (e *Endpoint) newLineage(sa *SA) {
 	_, _ = e.rand.Read(sa.lineage[:])
 	sa.lineage[0] = sa.lineage[0]&^63 | byte(e.cfg.Shard)&63 // its home shard
 	sa.serial, sa.fullAuth = 1, e.wall
-	e.lineages[sa.lineage] = sa.slot + 1
+	e.lineages.Put(sa.lineage, sa.slot+1)
 }
 
 // refuseAuth answers IKE_AUTH with an error inside SK and forgets the SA. The

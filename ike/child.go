@@ -95,7 +95,7 @@ func (e *Endpoint) acceptChild(sa *SA, old *child) (offer, wire.NotifyType) {
 func (e *Endpoint) offerChild(w *wire.Writer, sa *SA) {
 	if sa.child.in == 0 {
 		sa.child.in = e.newESPSPI()
-		e.children[sa.child.in] = sa.slot
+		e.children.Put(sa.child.in, sa.slot+1)
 	}
 	own := spiBytes(sa.child.in)
 	w.SA(propose.SpecsESP(sa.conn.ESP, own[:])...)
@@ -181,8 +181,8 @@ func (e *Endpoint) install(sa *SA, o offer) *child {
 	if o.own {
 		c.ts = &selectors{slices.Clone(o.local), slices.Clone(o.remote)}
 	}
-	e.children[o.in] = sa.slot
-	e.outbound[o.out] = sa.slot
+	e.children.Put(o.in, sa.slot+1)
+	e.outbound.Put(o.out, sa.slot+1)
 	half := o.encr + o.integ
 	first, second := o.keymat[:half], o.keymat[half:]
 	if !o.outFirst { //rfc:7296-2.17-1
@@ -221,9 +221,9 @@ func (e *Endpoint) removeChildren(sa *SA) {
 // removeChild takes c from the data plane. Another one becomes the SA's first
 // in its place.
 func (e *Endpoint) removeChild(sa *SA, c *child) {
-	delete(e.children, c.in)
+	e.children.Delete(c.in)
 	if c.phase != phaseNone {
-		delete(e.outbound, c.out)
+		e.outbound.Delete(c.out)
 		e.tellChild(OutputRemove, sa, c)
 	}
 	more := sa.more()
@@ -329,9 +329,8 @@ func (sa *SA) carries() bool {
 func (e *Endpoint) newESPSPI() uint32 {
 	for {
 		s := e.random()&(1<<26-1) | uint32(e.cfg.Shard&63)<<26
-		_, live := e.children[s]
 		_, old := e.survivors[s]
-		if s > 255 && !live && !old {
+		if s > 255 && e.children.Get(s) == 0 && !old {
 			return s
 		}
 	}

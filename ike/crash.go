@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"time"
 
+	"blackswan/internal/hashtable"
 	"blackswan/qcd"
 	"blackswan/spi"
 	"blackswan/wire"
@@ -306,12 +307,11 @@ func (e *Endpoint) takeESPNotice(n wire.Notify) {
 		e.drop(DropMalformed)
 		return
 	}
-	i, ok := e.outbound[binary.BigEndian.Uint32(n.Data)]
-	if !ok {
+	sa := e.in(e.outbound.Get(binary.BigEndian.Uint32(n.Data)))
+	if sa == nil {
 		e.drop(DropUnknownSPI)
 		return
 	}
-	sa := e.slots[i].sa
 	switch shown, proved := e.tokenShown(sa); {
 	case proved: //rfc:5723-9.4-1 6290-8.2-3 6290-8.2-4
 		e.crashed(sa, ByESPReply)
@@ -349,29 +349,26 @@ func (e *Endpoint) survive(list []Survivor) {
 // DELETE; the oldest goes first.
 type tombstones struct {
 	max  int
-	set  map[wire.SPI]struct{}
+	at   hashtable.Table[wire.SPI] // 1: it is in ring
 	ring []wire.SPI
-	at   int
+	next int
 }
 
 func (t *tombstones) add(s wire.SPI) {
 	if t.max <= 0 {
 		return
 	}
-	if t.set == nil {
-		t.set = map[wire.SPI]struct{}{}
-	}
 	if len(t.ring) < t.max {
 		t.ring = append(t.ring, s)
 	} else {
-		delete(t.set, t.ring[t.at])
-		t.ring[t.at] = s
-		t.at = (t.at + 1) % t.max
+		t.at.Delete(t.ring[t.next])
+		t.ring[t.next] = s
 	}
-	t.set[s] = struct{}{}
+	t.next = (t.next + 1) % t.max
+	t.at.Put(s, 1)
 }
 
-func (t *tombstones) has(s wire.SPI) bool { _, ok := t.set[s]; return ok }
+func (t *tombstones) has(s wire.SPI) bool { return t.at.Get(s) != 0 }
 
 // bucket is so many a second, in all.
 type bucket struct {
@@ -394,12 +391,11 @@ func (e *Endpoint) Plane(now time.Time, r Report) {
 		e.espReport(r)
 		return
 	}
-	i, ok := e.children[r.SPI]
-	if !ok {
+	sa := e.in(e.children.Get(r.SPI))
+	if sa == nil {
 		e.drop(DropStale)
 		return
 	}
-	sa := e.slots[i].sa
 	switch r.Kind {
 	case ReportUsed:
 		e.hear(sa)

@@ -9,12 +9,14 @@
 package ike
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"io"
 	"net/netip"
 	"time"
 
 	"blackswan/internal/cookie"
+	"blackswan/internal/hashtable"
 	"blackswan/internal/propose"
 	"blackswan/internal/suite"
 	"blackswan/qcd"
@@ -35,8 +37,8 @@ type Endpoint struct {
 
 	slots    []slot
 	free     []uint32
-	halfFrom map[netip.Prefix]int // half-open SAs of IKE_SA_INIT by source
-	ours     map[wire.SPI]uint32  // our SPI -> slot
+	halfFrom map[netip.Prefix]int      // half-open SAs of IKE_SA_INIT by source
+	ours     hashtable.Table[wire.SPI] // our SPI -> slot+1
 	heap     []deadline
 	counts   struct{ half, halfResumes, established, questions, pieces, redirects int }
 
@@ -60,11 +62,11 @@ type Endpoint struct {
 
 	seed       maphash.Seed
 	first      firsts
-	lineages   map[[16]byte]uint32 // live SA of a lineage, slot+1
-	claims     map[[16]byte]uint32 // half-open resumes of a lineage, slot+1 of the newest
-	peers      map[uint64]uint32   // SAs by hash of the peer's identity, slot+1
-	children   map[uint32]uint32   // inbound ESP SPI -> slot
-	outbound   map[uint32]uint32   // outbound ESP SPI -> slot, for takers
+	lineages   hashtable.Table[[16]byte] // live SA of a lineage, slot+1
+	claims     hashtable.Table[[16]byte] // half-open resumes of a lineage, slot+1 of the newest
+	peers      hashtable.Table[uint64]   // SAs by hash of the peer's identity, slot+1 of the newest
+	children   hashtable.Table[uint32]   // inbound ESP SPI -> slot+1
+	outbound   hashtable.Table[uint32]   // outbound ESP SPI -> slot+1, for takers
 	tombs      tombstones
 	survivors  map[uint32]Survivor
 	plainESP   bucket
@@ -102,10 +104,9 @@ type slot struct {
 func New(cfg *Config, rand io.Reader, now time.Time) (*Endpoint, error) {
 	e := &Endpoint{
 		cfg: *cfg, rand: &blocks{from: rand}, began: now, seed: maphash.MakeSeed(),
-		ours: map[wire.SPI]uint32{}, asked: map[uint64]Handle{}, halfFrom: map[netip.Prefix]int{}, lineages: map[[16]byte]uint32{},
-		claims: map[[16]byte]uint32{}, peers: map[uint64]uint32{}, children: map[uint32]uint32{}, outbound: map[uint32]uint32{},
+		asked: map[uint64]Handle{}, halfFrom: map[netip.Prefix]int{},
 	}
-	e.first.dups = map[uint64]duplicate{}
+	e.makeTables()
 	e.tombs.max = cfg.Limits.Tombstones
 	e.call.byShown = map[wire.SPIs]int{}
 	e.at(now)
@@ -131,6 +132,20 @@ func New(cfg *Config, rand io.Reader, now time.Time) (*Endpoint, error) {
 	e.setConnections(cfg.Connections)
 	e.admit.limit = cfg.Limits.Questions
 	return e, nil
+}
+
+// makeTables makes the tables that find an SA. Peers choose some of the keys.
+func (e *Endpoint) makeTables() {
+	var n byte
+	seed := func() uint64 { n++; return e.hash([]byte{n}) }
+	spi := func(s wire.SPI) uint64 { return uint64(s) }
+	esp := func(s uint32) uint64 { return uint64(s) }
+	hash := func(h uint64) uint64 { return h }
+	lineage := func(l [16]byte) uint64 { return binary.BigEndian.Uint64(l[:]) } // it is random
+	e.ours, e.tombs.at = hashtable.New(seed(), spi), hashtable.New(seed(), spi)
+	e.lineages, e.claims = hashtable.New(seed(), lineage), hashtable.New(seed(), lineage)
+	e.children, e.outbound = hashtable.New(seed(), esp), hashtable.New(seed(), esp)
+	e.peers, e.first.at = hashtable.New(seed(), hash), hashtable.New(seed(), hash)
 }
 
 func (e *Endpoint) setConnections(conns []*Connection) {
@@ -220,10 +235,15 @@ func (e *Endpoint) shardOf(s wire.SPI) int {
 }
 
 func (e *Endpoint) bySPI(s wire.SPI) *SA {
-	if i, ok := e.ours[s]; ok {
-		return e.slots[i].sa
+	return e.in(e.ours.Get(s))
+}
+
+// in is the SA of a slot+1, as the tables have it; 0: nil.
+func (e *Endpoint) in(place uint32) *SA {
+	if place == 0 {
+		return nil
 	}
-	return nil
+	return e.slots[place-1].sa
 }
 
 // SA returns the SA that h names, or nil.
@@ -265,7 +285,7 @@ func (e *Endpoint) spawn(original bool, own wire.SPI) *SA {
 	} else {
 		sa.spi.R = own
 	}
-	e.ours[own] = sa.slot
+	e.ours.Put(own, sa.slot+1)
 	return sa
 }
 
@@ -277,7 +297,7 @@ func (e *Endpoint) newSPI() (wire.SPI, bool) {
 			e.event(nil, Event{Kind: EventCounterFull, Err: err})
 			return 0, false
 		}
-		if _, live := e.ours[wire.SPI(s)]; s != 0 && !live {
+		if s != 0 && e.ours.Get(wire.SPI(s)) == 0 {
 			return wire.SPI(s), true
 		}
 	}

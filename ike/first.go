@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"blackswan/internal/hashtable"
 	"blackswan/wire"
 )
 
@@ -13,22 +14,18 @@ import (
 
 // firsts remembers answered first messages and queues those of low class.
 type firsts struct {
-	dups            map[uint64]duplicate
-	order           []aged // dups by age
-	head            int    // of order: those before it are forgotten
+	at              hashtable.Table[uint64] // place in answered, +1
+	answered        []duplicate             // a ring, in the order of time
+	oldest, n       int                     // of answered
 	proved, strange queue
 	turn            int
 }
 
 // duplicate is one answered first message: equality is the hash of the whole.
 type duplicate struct {
-	sum uint64
-	sa  Handle
-}
-
-type aged struct {
-	key uint64
-	at  int64 // forgotten
+	key, sum uint64
+	sa       Handle
+	until    int64
 }
 
 // waitingFirst is a first message of class 3 or 4; Data is its own copy.
@@ -94,18 +91,46 @@ func prefix(a netip.Addr) netip.Prefix {
 
 func (f *firsts) waiting() bool { return f.proved.len()+f.strange.len() > 0 }
 
-func (f *firsts) remember(key uint64, d duplicate, until int64) {
-	f.dups[key] = d
-	f.order = append(f.order, aged{key, until})
+func (f *firsts) remember(d duplicate) {
+	if f.n == len(f.answered) {
+		f.grow()
+	}
+	at := (f.oldest + f.n) % len(f.answered)
+	f.answered[at] = d
+	f.n++
+	f.at.Put(d.key, uint32(at+1))
+}
+
+func (f *firsts) grow() {
+	old, oldest := f.answered, f.oldest
+	f.answered, f.oldest = make([]duplicate, max(2*len(old), 64)), 0
+	for i := range old {
+		was := (oldest + i) % len(old)
+		f.answered[i] = old[was]
+		if key := old[was].key; f.at.Get(key) == uint32(was+1) {
+			f.at.Put(key, uint32(i+1))
+		}
+	}
+}
+
+// find returns the answered message that is the same as this one.
+func (f *firsts) find(key, sum uint64) (duplicate, bool) {
+	at := f.at.Get(key)
+	if at == 0 || f.answered[at-1].sum != sum {
+		return duplicate{}, false
+	}
+	return f.answered[at-1], true
 }
 
 func (f *firsts) expire(now int64) {
-	for f.head < len(f.order) && f.order[f.head].at <= now {
-		delete(f.dups, f.order[f.head].key)
-		f.head++
+	for f.n > 0 && f.answered[f.oldest].until <= now {
+		if key := f.answered[f.oldest].key; f.at.Get(key) == uint32(f.oldest+1) {
+			f.at.Delete(key)
+		}
+		f.oldest, f.n = (f.oldest+1)%len(f.answered), f.n-1
 	}
-	if f.head > len(f.order)/2 { // what was forgotten makes room
-		f.order, f.head = append(f.order[:0], f.order[f.head:]...), 0
+	if f.n == 0 { // a storm's memory goes with it
+		f.answered = nil
 	}
 }
 
@@ -134,7 +159,7 @@ func (e *Endpoint) firstMessage(p Packet, h wire.Header) {
 		return
 	}
 	key := e.duplicateKey(h.SPIi, p.Remote, ni)
-	if d, ok := e.first.dups[key]; ok && d.sum == e.hash(p.Data) {
+	if d, ok := e.first.find(key, e.hash(p.Data)); ok {
 		e.repeatFirst(p, d)
 		return
 	}
@@ -283,7 +308,7 @@ func (e *Endpoint) serveFirst(w waitingFirst) {
 	}
 	ni, _ := wire.ParseNonce(e.msg.nonce)
 	key := e.duplicateKey(h.SPIi, w.p.Remote, ni)
-	if d, ok := e.first.dups[key]; ok && d.sum == e.hash(w.p.Data) {
+	if d, ok := e.first.find(key, e.hash(w.p.Data)); ok {
 		e.repeatFirst(w.p, d)
 		return
 	}

@@ -103,7 +103,7 @@ func (w *world) bounded(t *testing.T) {
 	for _, e := range []*Endpoint{w.gw.e, w.cl.e} {
 		l := e.cfg.Limits
 		if e.counts.half > l.HalfOpen || e.counts.halfResumes > l.HalfResumes+maxHalfResumes || e.counts.pieces > l.Reassemblies ||
-			e.first.proved.len() > l.Queue || e.first.strange.len() > l.Queue || len(e.tombs.ring) > l.Tombstones || len(e.first.dups) > l.HalfOpen+64 {
+			e.first.proved.len() > l.Queue || e.first.strange.len() > l.Queue || len(e.tombs.ring) > l.Tombstones || e.first.at.Len() > l.HalfOpen+64 {
 			t.Fatalf("over a limit: %+v", e.counts)
 		}
 	}

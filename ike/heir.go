@@ -212,8 +212,8 @@ func (e *Endpoint) inherit(from, to *SA) {
 		e.copyTo(to, from)
 	}
 	to.lineage, to.claimed, to.serial = from.lineage, from.serial, from.serial+1
-	if e.lineages[to.lineage] == from.slot+1 {
-		e.lineages[to.lineage] = to.slot + 1
+	if e.lineages.Get(to.lineage) == from.slot+1 {
+		e.lineages.Put(to.lineage, to.slot+1)
 	}
 	to.confirm = !to.Original
 	login := from.endAt
@@ -242,7 +242,8 @@ func (e *Endpoint) inherit(from, to *SA) {
 // handDown moves the Child SAs, and what waits to be said about them.
 func (e *Endpoint) handDown(from, to *SA) {
 	for k := range from.installed {
-		e.children[k.in], e.outbound[k.out] = to.slot, to.slot
+		e.children.Put(k.in, to.slot+1)
+		e.outbound.Put(k.out, to.slot+1)
 	}
 	to.child, from.child = from.child, child{}
 	c := from.cold

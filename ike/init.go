@@ -53,7 +53,7 @@ func (e *Endpoint) initRequest(p Packet, h wire.Header, key uint64, ni []byte) {
 	hf.from = from
 	e.halfFrom[from]++
 	e.counts.half++
-	e.first.remember(key, duplicate{e.hash(p.Data), x.handle()}, x.expires)
+	e.first.remember(duplicate{key, e.hash(p.Data), x.handle(), x.expires})
 	e.askCounted(x, Question{Kind: AskAgree, Group: ke.Group, Public: append([]byte(nil), ke.Data...)})
 	e.schedule(x)
 }
@@ -122,7 +122,7 @@ func (e *Endpoint) initAgreed(sa *SA, a *Answer) {
 	hf := sa.half
 	p := Packet{Local: sa.local.addrPort(), Remote: sa.remote.addrPort(), Marker: sa.marker}
 	if a.Err != nil {
-		delete(e.first.dups, e.duplicateKey(sa.spi.I, p.Remote, hf.ni)) // it was not answered
+		e.first.at.Delete(e.duplicateKey(sa.spi.I, p.Remote, hf.ni)) // it was not answered
 		if errors.Is(a.Err, ErrBusy) {
 			e.drop(DropFull)
 		} else { // a public value that RFC 6989 refuses

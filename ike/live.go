@@ -207,8 +207,8 @@ func (e *Endpoint) down(sa *SA, why string, silent bool) {
 	if silent {
 		e.tombs.add(sa.ours())
 	}
-	if e.lineages[sa.lineage] == sa.slot+1 {
-		delete(e.lineages, sa.lineage)
+	if e.lineages.Get(sa.lineage) == sa.slot+1 {
+		e.lineages.Delete(sa.lineage)
 	}
 	e.forgetPeer(sa)
 	e.counts.established--
@@ -241,7 +241,7 @@ func (e *Endpoint) release(sa *SA) {
 			delete(e.asked, c.theirs.question)
 		}
 	}
-	delete(e.ours, sa.ours()) //rfc:6290-5.3-1
+	e.ours.Delete(sa.ours()) //rfc:6290-5.3-1
 	sa.keys = suite.Held{}
 	e.slots[sa.slot].sa = nil
 	e.free = append(e.free, sa.slot)
@@ -254,18 +254,18 @@ func (e *Endpoint) rememberPeer(sa *SA) {
 		return
 	}
 	k := e.hash(sa.peer)
-	sa.peerNext = e.peers[k]
-	e.peers[k] = sa.slot + 1
+	sa.peerNext = e.peers.Get(k)
+	e.peers.Put(k, sa.slot+1)
 }
 
 func (e *Endpoint) forgetPeer(sa *SA) {
 	k := e.hash(sa.peer)
-	at := e.peers[k]
+	at := e.peers.Get(k)
 	if at == sa.slot+1 {
 		if sa.peerNext == 0 {
-			delete(e.peers, k)
+			e.peers.Delete(k)
 		} else {
-			e.peers[k] = sa.peerNext
+			e.peers.Put(k, sa.peerNext)
 		}
 		return
 	}
@@ -282,7 +282,7 @@ func (e *Endpoint) forgetPeer(sa *SA) {
 // initialContact drops every other SA of that identity in silence: the peer
 // has none of them any more.
 func (e *Endpoint) initialContact(except *SA, identity []byte) {
-	for at := e.peers[e.hash(identity)]; at != 0; {
+	for at := e.peers.Get(e.hash(identity)); at != 0; {
 		sa := e.slots[at-1].sa
 		at = sa.peerNext
 		if sa != except && sa.tun == nil && string(sa.peer) == string(identity) {

@@ -94,7 +94,7 @@ func whole(t *testing.T, w *world, n *node) {
 		}
 		for k := range s.sa.installed {
 			in, out = append(in, k.in), append(out, k.out)
-			if n.e.children[k.in] != s.sa.slot || n.e.outbound[k.out] != s.sa.slot {
+			if n.e.children.Get(k.in) != s.sa.slot+1 || n.e.outbound.Get(k.out) != s.sa.slot+1 {
 				t.Errorf("Child SA %08x belongs to another SA", k.in)
 			}
 		}
@@ -112,7 +112,7 @@ func whole(t *testing.T, w *world, n *node) {
 		}
 	}
 	slices.Sort(out)
-	if len(n.e.outbound) != len(slices.Compact(out)) || len(n.e.children) < len(in) || len(n.e.children) > len(in)+2 {
-		t.Errorf("%d and %d SPIs of %d Child SAs", len(n.e.children), len(n.e.outbound), len(in))
+	if n.e.outbound.Len() != len(slices.Compact(out)) || n.e.children.Len() < len(in) || n.e.children.Len() > len(in)+2 {
+		t.Errorf("%d and %d SPIs of %d Child SAs", n.e.children.Len(), n.e.outbound.Len(), len(in))
 	}
 }

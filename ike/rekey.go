@@ -113,7 +113,7 @@ func (e *Endpoint) addCreation(w *wire.Writer, sa *SA) {
 		return
 	}
 	x.in = e.newESPSPI()
-	e.children[x.in] = sa.slot
+	e.children.Put(x.in, sa.slot+1)
 	if x.old != 0 {
 		old := spiBytes(x.old)
 		w.Notify(wire.Notify{Protocol: wire.ProtocolESP, Type: wire.NotifyRekeySA, SPI: old[:]}) //rfc:7296-1.3.3-1
@@ -135,7 +135,7 @@ func (e *Endpoint) forget(sa *SA) {
 	}
 	delete(e.asked, x.question)
 	if x.in != 0 && sa.childIn(x.in) == nil {
-		delete(e.children, x.in)
+		e.children.Delete(x.in)
 	}
 	sa.cold.ours = nil
 	if r := e.sa(x.rival.sa); r != nil {

@@ -94,10 +94,10 @@ func (w *world) agreed(children int) (gw, cl *SA) {
 		if cold := sa.cold; cold != nil && (cold.ours != nil || cold.theirs != nil || len(cold.waiting) > 0 || cold.heir != 0 || cold.elder != 0) {
 			w.t.Fatalf("%s: something of a rekey is left behind: %+v\n%s", n.name, cold, w.text())
 		}
-		if len(n.e.children) != children || len(n.e.outbound) != children || len(n.e.asked) != 0 || len(n.e.ours) != 1 {
-			w.t.Fatalf("%s: %d inbound and %d outbound SPIs, %d questions, %d SAs", n.name, len(n.e.children), len(n.e.outbound), len(n.e.asked), len(n.e.ours))
+		if n.e.children.Len() != children || n.e.outbound.Len() != children || len(n.e.asked) != 0 || n.e.ours.Len() != 1 {
+			w.t.Fatalf("%s: %d inbound and %d outbound SPIs, %d questions, %d SAs", n.name, n.e.children.Len(), n.e.outbound.Len(), len(n.e.asked), n.e.ours.Len())
 		}
-		if i, ok := n.e.children[sa.child.in]; children > 0 && (!ok || i != sa.slot) {
+		if children > 0 && n.e.children.Get(sa.child.in) != sa.slot+1 {
 			w.t.Fatalf("%s: the Child SA is not found by its SPI", n.name)
 		}
 	}

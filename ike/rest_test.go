@@ -255,8 +255,8 @@ func TestHalfDoneRekey(t *testing.T) {
 			t.Errorf("%d Child SAs", n)
 		}
 		w.run(20 * time.Second)
-		if tp.deletes(w.gw, wire.ProtocolESP)+tp.deletes(w.gw, wire.ProtocolIKE) == 0 || len(w.gw.plane()) != 1 || len(w.gw.e.ours) != 1 {
-			t.Errorf("%s: %d Child SAs, %d IKE SAs\n%s", what, len(w.gw.plane()), len(w.gw.e.ours), w.text())
+		if tp.deletes(w.gw, wire.ProtocolESP)+tp.deletes(w.gw, wire.ProtocolIKE) == 0 || len(w.gw.plane()) != 1 || w.gw.e.ours.Len() != 1 {
+			t.Errorf("%s: %d Child SAs, %d IKE SAs\n%s", what, len(w.gw.plane()), w.gw.e.ours.Len(), w.text())
 		}
 	}
 }

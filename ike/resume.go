@@ -177,7 +177,7 @@ func (e *Endpoint) resumeAccept(p Packet, h wire.Header, key uint64, conn *Conne
 	sa.recv.Done() // Message ID 0 was the RESUME's //rfc:5723-4.3.2-14 5723-5-9 5723-5-12
 	e.link(sa)
 	e.counts.halfResumes++
-	e.first.remember(key, duplicate{e.hash(p.Data), sa.handle()}, sa.expires)
+	e.first.remember(duplicate{key, e.hash(p.Data), sa.handle(), sa.expires})
 	e.keyLog(sa)
 	e.reply(p, msg)
 	e.schedule(sa)
@@ -260,19 +260,17 @@ func (e *Endpoint) resumedAuth(sa *SA) error {
 // same ticket that was never confirmed, goes in silence: after proof, not
 // before (RFC 5723 4.3.4, rule D7).
 func (e *Endpoint) claim(sa *SA) {
-	if i := e.lineages[sa.lineage]; i != 0 {
-		if old := e.slots[i-1].sa; old != nil && old != sa {
-			var elder *SA // whose rekey the client has not seen
-			if old.cold != nil {
-				elder = e.sa(old.cold.elder)
-			}
-			e.down(old, "replaced by a resume", true) //rfc:5723-4.3.4-2
-			if elder != nil {
-				e.down(elder, "replaced by a resume", true)
-			}
+	if old := e.in(e.lineages.Get(sa.lineage)); old != nil && old != sa {
+		var elder *SA // whose rekey the client has not seen
+		if old.cold != nil {
+			elder = e.sa(old.cold.elder)
+		}
+		e.down(old, "replaced by a resume", true) //rfc:5723-4.3.4-2
+		if elder != nil {
+			e.down(elder, "replaced by a resume", true)
 		}
 	}
-	e.lineages[sa.lineage] = sa.slot + 1
+	e.lineages.Put(sa.lineage, sa.slot+1)
 	sa.confirm = sa.resumed
 	e.stopRollCall(sa.half.old)
 }
@@ -373,17 +371,17 @@ func suiteOf(s *ticket.Session) suite.Suite {
 // link, unlink and halfResumesOf keep the half-open resumes of one lineage in
 // a chain through their slots (rule E3).
 func (e *Endpoint) link(sa *SA) {
-	sa.half.next = e.claims[sa.lineage]
-	e.claims[sa.lineage] = sa.slot + 1
+	sa.half.next = e.claims.Get(sa.lineage)
+	e.claims.Put(sa.lineage, sa.slot+1)
 }
 
 func (e *Endpoint) unlink(sa *SA) {
-	at := e.claims[sa.lineage]
+	at := e.claims.Get(sa.lineage)
 	if at == sa.slot+1 {
 		if sa.half.next == 0 {
-			delete(e.claims, sa.lineage)
+			e.claims.Delete(sa.lineage)
 		} else {
-			e.claims[sa.lineage] = sa.half.next
+			e.claims.Put(sa.lineage, sa.half.next)
 		}
 		return
 	}
@@ -398,14 +396,14 @@ func (e *Endpoint) unlink(sa *SA) {
 }
 
 func (e *Endpoint) halfResumesOf(lineage [16]byte) (n int) {
-	for at := e.claims[lineage]; at != 0; at = e.slots[at-1].sa.half.next {
+	for at := e.claims.Get(lineage); at != 0; at = e.slots[at-1].sa.half.next {
 		n++
 	}
 	return n
 }
 
 func (e *Endpoint) dropOldestHalf(lineage [16]byte) {
-	at := e.claims[lineage]
+	at := e.claims.Get(lineage)
 	for e.slots[at-1].sa.half.next != 0 {
 		at = e.slots[at-1].sa.half.next
 	}

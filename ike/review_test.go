@@ -132,8 +132,8 @@ func TestDeleteTwice(t *testing.T) {
 		w.gw.e.Command(w.now, Command{Kind: CommandDelete, SA: g.handle()})
 		w.drain(w.gw)
 	}
-	if w.gw.e.counts.established != 0 || len(w.gw.e.peers) != 0 || !w.gw.e.Empty() {
-		t.Fatal(w.gw.e.counts, w.gw.e.peers)
+	if w.gw.e.counts.established != 0 || w.gw.e.peers.Len() != 0 || !w.gw.e.Empty() {
+		t.Fatal(w.gw.e.counts, w.gw.e.peers.Len())
 	}
 	w.lose = nil
 	w.run(5 * time.Minute)

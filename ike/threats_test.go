@@ -278,15 +278,15 @@ func TestThreatHalfOpenFlood(t *testing.T) {
 		w.drain(w.gw)
 		w.flight = nil
 	}
-	if n := w.gw.e.counts.half; n > 64 || n < 32 || w.gw.e.Counters[DropCookie] < 4900 || len(w.gw.e.first.dups) > 64 {
-		t.Fatalf("%d half-open SAs, %d remembered\n%s", n, len(w.gw.e.first.dups), w.dump())
+	if n := w.gw.e.counts.half; n > 64 || n < 32 || w.gw.e.Counters[DropCookie] < 4900 || w.gw.e.first.at.Len() > 64 {
+		t.Fatalf("%d half-open SAs, %d remembered\n%s", n, w.gw.e.first.at.Len(), w.dump())
 	}
 	w.connect()
 	w.run(time.Second)
 	w.one()
 	w.run(31 * time.Second)
-	if w.gw.e.counts.half != 0 || len(w.gw.e.first.dups) != 0 {
-		t.Errorf("%d half-open SAs, %d remembered after 31 s", w.gw.e.counts.half, len(w.gw.e.first.dups))
+	if w.gw.e.counts.half != 0 || w.gw.e.first.at.Len() != 0 {
+		t.Errorf("%d half-open SAs, %d remembered after 31 s", w.gw.e.counts.half, w.gw.e.first.at.Len())
 	}
 }
 

@@ -233,8 +233,8 @@ func TestRuleE3_AtMostEightHalfResumesOfATicket(t *testing.T) {
 	}
 	w.lose = nil
 	w.run(30 * time.Second)
-	if n := w.gw.e.counts.halfResumes; n != 0 || len(w.gw.e.claims) != 0 {
-		t.Fatalf("%d half-open resumes stay, %d claims", n, len(w.gw.e.claims))
+	if n := w.gw.e.counts.halfResumes; n != 0 || w.gw.e.claims.Len() != 0 {
+		t.Fatalf("%d half-open resumes stay, %d claims", n, w.gw.e.claims.Len())
 	}
 	w.one()
 }

@@ -31,9 +31,9 @@ func TestForeignQCDReply(t *testing.T) {
 			w := newWorld(t, v.name)
 			w.connect()
 			_, c := w.one()
-			delete(w.cl.e.ours, c.ours()) // the SA of the capture, in our table
+			w.cl.e.ours.Delete(c.ours()) // the SA of the capture, in our table
 			c.spi = v.spis
-			w.cl.e.ours[c.ours()] = c.slot
+			w.cl.e.ours.Put(c.ours(), c.slot+1)
 			tok, err := hex.DecodeString(v.token)
 			raw, rerr := hex.DecodeString(v.raw)
 			if err != nil || rerr != nil {

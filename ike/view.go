@@ -81,7 +81,7 @@ type Count struct {
 func (e *Endpoint) Count() Count {
 	c := Count{Established: e.counts.established, HalfOpen: e.counts.half + e.counts.halfResumes, RollCallShown: e.call.shown}
 	c.Redirects = e.counts.redirects
-	c.Claims, c.Questions, c.Reassemblies = len(e.claims), e.counts.questions, e.counts.pieces
+	c.Claims, c.Questions, c.Reassemblies = e.claims.Len(), e.counts.questions, e.counts.pieces
 	last := e.call.cursor[len(e.call.cursor)-1]
 	for i := range e.call.lines {
 		if l := &e.call.lines[i]; !l.stopped && (i >= e.call.cursor[0] || l.e.Ours && i >= last) {
@@ -92,4 +92,4 @@ func (e *Endpoint) Count() Count {
 }
 
 // Empty reports whether e holds no SA at all, half-open ones included.
-func (e *Endpoint) Empty() bool { return len(e.ours) == 0 }
+func (e *Endpoint) Empty() bool { return e.ours.Len() == 0 }

@@ -34,6 +34,7 @@ var plan = []Room{
 		"golang.org/x/crypto/chacha20poly1305",
 	}},
 	{Path: "internal/propose", Floor: 1, Pure: true, Beside: []string{"internal/suite"}},
+	{Path: "internal/hashtable", Floor: 1, Pure: true},
 	{Path: "internal/window", Floor: 1, Pure: true},
 	{Path: "internal/frag", Floor: 1, Pure: true},
 	{Path: "internal/cookie", Floor: 1, Pure: true},
