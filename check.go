@@ -44,11 +44,17 @@ func (c *Config) Check(role Role) error {
 
 // Advice says what a run in that role would take and a person should change all
 // the same: shared keys that can be guessed, revocation lists that have run out
-// by now, settings of this host under which a gateway's packets go no further.
+// by now, shared ticket keys that nobody turns, settings of this host under
+// which a gateway's packets go no further.
 // It is for a Config that Check finds nothing in.
 func (c *Config) Advice(role Role, now time.Time) []string {
 	peers, _ := c.ready(role)
 	out := advice(peers, now)
+	if ring, err := state.ReadRing(c.TicketKeys); c.TicketKeys != "" && err == nil {
+		if text := unturned(c.TicketKeys, ring, now); text != "" {
+			out = append(out, text)
+		}
+	}
 	if role == RoleClient || c.Traffic == "off" || c.Traffic == "" {
 		return out
 	}
@@ -132,6 +138,15 @@ func (c *Config) checkNode(role Role, f *findings) {
 	if len(c.StateKey) > 0 {
 		if _, err := state.ParseStateKey(c.StateKey); err != nil {
 			f.wrap("state_key", "write 64 hexadecimal digits, or leave it out: the directory then has a key of its own", err)
+		}
+	}
+	switch {
+	case c.TicketKeys == "":
+	case role == RoleClient:
+		f.add("ticket_keys", "leave it out", "a client grants no tickets")
+	default:
+		if _, err := state.ReadRing(c.TicketKeys); err != nil {
+			f.wrap("ticket_keys", "name the file that 'blackswan keys new' has made", err)
 		}
 	}
 	if ike, nat := c.ports(); ike == nat && ike != 0 {

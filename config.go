@@ -54,6 +54,14 @@ type Config struct {
 	// Empty: the directory has one of its own.
 	StateKey []byte
 
+	// TicketKeys is a gateway's file with the ring of ticket keys that it shares
+	// with other gateways, so that each resumes the clients of all: 'blackswan
+	// keys new' makes it, 'blackswan keys turn' adds a key. It is read at the
+	// start, at a reload, each minute, and for a ticket of an unknown key. All
+	// else that StateDir holds stays this gateway's own. Empty: the ring is its
+	// own too.
+	TicketKeys string
+
 	// Listen are our own addresses; none: all of them. A client uses the first.
 	Listen []netip.Addr
 	// Port and NATPort are our own UDP ports. 0: DefaultPort and

@@ -91,21 +91,6 @@ func (g *Gateway) Delete(spi string) error {
 	return nil
 }
 
-// RotateTickets makes a new key of the ring now; tickets of the others stay
-// good (rule D10).
-func (g *Gateway) RotateTickets(ctx context.Context) error { return g.rotateTickets(ctx, time.Now()) }
-
-// RevokeTickets replaces the ring: no ticket granted until now opens any more.
-// It returns how many keys went.
-func (g *Gateway) RevokeTickets(ctx context.Context) (dropped int, err error) {
-	ring, dropped, err := g.dir.RevokeTickets(ctx, time.Now(), rand.Reader)
-	if err != nil {
-		return 0, err
-	}
-	g.publish(ring)
-	return dropped, nil
-}
-
 // RotateQCD makes a new generation of the secret of tokens. It fails while SAs
 // name the one whose place is needed (rule B2).
 func (g *Gateway) RotateQCD(ctx context.Context) error {
@@ -126,12 +111,18 @@ func (g *Gateway) RotateQCD(ctx context.Context) error {
 	return nil
 }
 
-// Reload takes the connections of cfg; everything else needs a new start and
-// stays as it was. SAs go on; tickets of connections that are gone are refused.
+// Reload takes the connections of cfg, and reads shared ticket keys again;
+// everything else needs a new start and stays as it was. SAs go on; tickets of
+// connections that are gone are refused.
 func (g *Gateway) Reload(cfg Config) error {
 	peers, err := cfg.ready(RoleGateway)
 	if err != nil {
 		return err
+	}
+	if g.cfg.TicketKeys != "" {
+		if err := g.readAndPublish(context.Background(), time.Now()); err != nil {
+			return fmt.Errorf("blackswan: %w", err)
+		}
 	}
 	g.peers.Store(&peers)
 	g.all(ike.Command{Kind: ike.CommandConnections, Connections: connections(peers)})

@@ -2,30 +2,11 @@ package blackswan
 
 import (
 	"context"
-	"crypto/rand"
 	"time"
 
 	"blackswan/ike"
 	"blackswan/spi"
-	"blackswan/ticket"
 )
-
-// readRing reads the ring again because a ticket named a key that the shards do
-// not know (rule D10).
-func (n *node) readRing() {
-	if n.role == RoleClient { // it grants no tickets and opens none
-		n.publish(nil)
-		return
-	}
-	n.errands.run("ring", func() {
-		ring, err := n.dir.PruneTickets(context.Background(), time.Now())
-		if err != nil {
-			n.log.Error("the ring of ticket keys was not read", "error", err)
-			return
-		}
-		n.publish(ring)
-	})
-}
 
 // nextEpoch makes a new epoch durable, because the counter of a shard is full
 // (rule B1).
@@ -61,29 +42,11 @@ func (n *node) housekeep() {
 		if err := n.dir.KeepClock(ctx, now); err != nil {
 			n.log.Warn("the clock was not kept", "error", err)
 		}
-		if n.role == RoleGateway && now.Unix() >= ticket.RotateAt(*n.ring.Load()) {
-			if err := n.rotateTickets(ctx, now); err != nil {
-				n.log.Error("the ring of ticket keys was not turned", "error", err)
-			}
+		if n.role == RoleGateway {
+			n.keepRing(ctx, now)
 		}
 		n.forgetRollCall(ctx, now)
 	}
-}
-
-// rotateTickets makes a new key of the ring; it is on disk before it is used
-// (rule D10).
-func (n *node) rotateTickets(ctx context.Context, now time.Time) error {
-	ring, err := n.dir.RotateTickets(ctx, now, rand.Reader)
-	if err == nil {
-		n.publish(ring)
-	}
-	return err
-}
-
-// publish gives the ring to all shards.
-func (n *node) publish(ring []ticket.Key) {
-	n.ring.Store(&ring)
-	n.all(ike.Command{Kind: ike.CommandKeys, Ring: ring})
 }
 
 // linkChanged has a client look, a moment later, which of its addresses leads

@@ -34,6 +34,9 @@ type node struct {
 	peers atomic.Pointer[[]*peer]
 	ring  atomic.Pointer[[]ticket.Key]
 
+	reading    sync.Mutex // of the ring
+	complained time.Time  // when it was said last that nobody turns a shared ring
+
 	count  int
 	shards []*shard
 	tokens bool
@@ -152,7 +155,13 @@ func (n *node) start() (err error) {
 	if n.boot, err = n.dir.Boot(context.Background(), n.began, rand.Reader); err != nil {
 		return fmt.Errorf("blackswan: %w", err)
 	}
+	if n.cfg.TicketKeys != "" {
+		if n.boot.Ring, err = state.ReadRing(n.cfg.TicketKeys); err != nil {
+			return fmt.Errorf("blackswan: %w", err)
+		}
+	}
 	n.ring.Store(&n.boot.Ring)
+	n.complain(n.began)
 	n.advise()
 	for _, note := range n.boot.Notes {
 		n.note(note)

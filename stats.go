@@ -23,6 +23,9 @@ func (n *node) Status(most int) Status {
 	n.mu.Lock()
 	st.Notes = slices.Clone(n.notes)
 	n.mu.Unlock()
+	if text := n.overdue(time.Now()); text != "" {
+		st.Notes = append(st.Notes, text)
+	}
 	if st.RollCall == "" {
 		st.RollCall = "ours"
 	}

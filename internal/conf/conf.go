@@ -162,7 +162,7 @@ func resolve(cfg *blackswan.Config, dir string) {
 			}
 		}
 	}
-	under(&cfg.StateDir, &cfg.KeyLog)
+	under(&cfg.StateDir, &cfg.TicketKeys, &cfg.KeyLog)
 	for i := range cfg.Connections {
 		c := &cfg.Connections[i]
 		for _, s := range []*blackswan.Side{&c.Local, &c.Remote} {

@@ -18,6 +18,7 @@ const whole = `# a gateway
 listen: [192.0.2.1, "2001:db8::1"]
 port: 5500
 nat_port: 5501
+ticket_keys: ring
 qcd: on
 roll_call: all
 roll_call_age: 5m
@@ -54,7 +55,7 @@ func TestParse(t *testing.T) {
 	want := blackswan.Config{
 		Listen: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
 		Port:   5500, NATPort: 5501, QCD: "on", RollCall: "all", RollCallAge: 5 * time.Minute, Cookie: "always",
-		KeyLog: "/etc/blackswan/keys.txt", StateDir: "/etc/blackswan/state",
+		KeyLog: "/etc/blackswan/keys.txt", StateDir: "/etc/blackswan/state", TicketKeys: "/etc/blackswan/ring",
 		Timers: blackswan.Timers{Retry: blackswan.Backoff{Initial: 2 * time.Second, Max: 20 * time.Second, Tries: 7}},
 		Connections: []blackswan.Connection{{
 			Name:   "office",
@@ -96,7 +97,7 @@ func TestFormErrors(t *testing.T) {
 		{"- name: a", "f.yaml:1:1: holds no keys: write keys with values here, the first is state:"},
 		{"qcd: on\n---\nqcd: off", "f.yaml:3:1: a second document: one file holds one configuration: remove the line ---"},
 		{"qcd: on\nqcd: off", `f.yaml:2:1: mapping key "qcd" already defined at [1:1]: correct the YAML here`},
-		{"x: &a {qcd: on}", "f.yaml:1:1: x: unknown key: the keys here are state, state_key, listen, port, nat_port, any_port, qcd, roll_call, roll_call_age, cookie, keylog, shards, receive_buffer, timers, traffic, tunnel, connections, machine_id"},
+		{"x: &a {qcd: on}", "f.yaml:1:1: x: unknown key: the keys here are state, state_key, ticket_keys, listen, port, nat_port, any_port, qcd, roll_call, roll_call_age, cookie, keylog, shards, receive_buffer, timers, traffic, tunnel, connections, machine_id"},
 		{"timers: {<<: {retry: {}}}", "f.yaml:1:10: timers: anchors, merges and tags are not read: write the keys out"},
 	} {
 		_, err := Parse("f.yaml", []byte(row.text))
@@ -215,7 +216,7 @@ func TestEveryFieldHasOneKey(t *testing.T) {
 		of   reflect.Type
 		want string
 	}{
-		{reflect.TypeFor[blackswan.Config](), "state state_key listen port nat_port any_port qcd roll_call roll_call_age cookie keylog shards receive_buffer timers traffic tunnel connections machine_id"},
+		{reflect.TypeFor[blackswan.Config](), "state state_key ticket_keys listen port nat_port any_port qcd roll_call roll_call_age cookie keylog shards receive_buffer timers traffic tunnel connections machine_id"},
 		{reflect.TypeFor[blackswan.Connection](), "name gateway gateway_nat_port gateways local remote psk ike esp local_ts remote_ts addresses dns search fragment dpd liveness reauth lifetime child_lifetime child_volume tickets childless mobike routability redirect libreswan"},
 		{reflect.TypeFor[blackswan.Side](), "id auth cert key ca crl"},
 		{reflect.TypeFor[blackswan.Tunnel](), "name mtu addresses encap replay_window"},
