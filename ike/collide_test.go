@@ -324,3 +324,33 @@ func TestRFC7296_2_25_Answers(t *testing.T) {
 		})
 	}
 }
+
+// A request that waits for its turn goes with the creation that it is about:
+// the turn is not that of the next creation, whose key pair is still being made.
+func TestTurnOfAForgottenCreation(t *testing.T) {
+	w := rekeyWorld(t, "turn", "aes128gcm16-x25519", "aes128gcm16-x25519")
+	w.connect()
+	w.run(time.Second)
+	var late []func()
+	w.cl.e.Command(w.now, Command{Kind: CommandHint})
+	w.drain(w.cl)
+	check := w.flight // it is on its way while the following happens
+	w.flight = nil
+	w.act(w.cl, "rekey child") // waits behind the check
+	w.act(w.gw, "rekey child") // and is forgotten
+	w.deliver()
+	w.slow = func(f func()) { late = append(late, f) }
+	w.act(w.cl, "rekey ike")
+	w.flight = check
+	w.deliver()
+	w.slow = nil
+	for _, f := range late {
+		f()
+	}
+	w.run(time.Minute)
+	w.agreed(1)
+	if n := w.cl.count(EventRekeyed); n != 1 || len(w.cl.kids) != 2 {
+		t.Errorf("%d rekeys of the IKE SA, %d Child SAs", n, len(w.cl.kids))
+	}
+	outcome(t, w, 1, 0)
+}

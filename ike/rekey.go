@@ -138,6 +138,8 @@ func (e *Endpoint) forget(sa *SA) {
 		e.children.Delete(x.in)
 	}
 	sa.cold.ours = nil
+	// Its turn is not that of the next creation, whose key pair may not be made yet.
+	sa.cold.waiting = slices.DeleteFunc(sa.cold.waiting, func(k requestKind) bool { return k == requestCreate })
 	if r := e.sa(x.rival.sa); r != nil {
 		e.known(r)
 	}
