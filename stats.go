@@ -95,13 +95,20 @@ func (s *shard) saStatus(now time.Time, v ike.View) SAStatus {
 		sa.Age = max(now.Sub(time.Unix(v.Born, 0)), 0)
 	}
 	if v.ChildIn != 0 {
-		first := s.childStatus(v.ChildIn, v.ChildOut)
-		sa.ChildIn, sa.ChildOut, sa.Traffic = first.In, first.Out, first.Traffic
+		first := s.childStatus(ike.ChildView{In: v.ChildIn, Out: v.ChildOut})
+		sa.Child, sa.ChildIn, sa.ChildOut, sa.Traffic = v.ChildName, first.In, first.Out, first.Traffic
 	}
-	for _, spis := range v.More {
-		c := s.childStatus(spis[0], spis[1])
+	for _, more := range v.More {
+		c := s.childStatus(more)
 		sa.Children = append(sa.Children, c)
 		sa.Traffic.add(c.Traffic)
+	}
+	for _, w := range v.Wanted {
+		wanted := WantedStatus{Name: w.Name, In: w.In}
+		if w.Refusal != 0 {
+			wanted.Refused = w.Refusal.String()
+		}
+		sa.Wanted = append(sa.Wanted, wanted)
 	}
 	if v.Ticket != 0 {
 		sa.Ticket = time.Unix(v.Ticket, 0)
@@ -109,9 +116,9 @@ func (s *shard) saStatus(now time.Time, v ike.View) SAStatus {
 	return sa
 }
 
-func (s *shard) childStatus(in, out uint32) ChildStatus {
-	carried, _ := s.node.plane.Traffic(in) // nothing if the plane refused it
-	return ChildStatus{In: fmt.Sprintf("%08x", in), Out: fmt.Sprintf("%08x", out), Traffic: traffic(carried)}
+func (s *shard) childStatus(c ike.ChildView) ChildStatus {
+	carried, _ := s.node.plane.Traffic(c.In) // nothing if the plane refused it
+	return ChildStatus{Name: c.Name, In: fmt.Sprintf("%08x", c.In), Out: fmt.Sprintf("%08x", c.Out), Traffic: traffic(carried)}
 }
 
 func (t *Traffic) add(more Traffic) {

@@ -186,13 +186,16 @@ func (e *Endpoint) connected(sa *SA) {
 	sa.cold, sa.resp = nil, nil // AUTH was the last to need IKE_SA_INIT
 	sa.sent.Close()
 	e.establish(sa)
+	if refusal != nil {
+		e.removeChild(sa, &sa.child) // the SPI that we offered
+	}
 	switch {
 	case childless:
 	case refusal == nil:
 		e.install(sa, child)
 		e.wantRest(sa, child, nil)
 	case !away:
-		e.event(sa, Event{Kind: EventChildFailed, Err: refusal})
+		e.event(sa, Event{Kind: EventChildFailed, Child: sa.conn.Child, Err: refusal})
 	}
 	if t != nil {
 		if _, ok := m.granted(); !ok { // a used ticket is never shown again (RFC 5723 4.3.1)
@@ -209,10 +212,7 @@ func (e *Endpoint) connected(sa *SA) {
 		e.sentAway(sa, to)
 		return
 	}
-	if childless {
-		e.chill(sa).makes = true
-		e.pursue(sa)
-	}
+	e.wantFurther(sa, childless, refusal)
 	if fresh { // rule D7
 		sa.confirmAt = e.now + 1e9 + e.within(29e9)
 		e.schedule(sa)

@@ -29,7 +29,7 @@ const (
 
 // child is a Child SA as the machine remembers it.
 type child struct {
-	ts      *selectors // nil: all that the connection allows
+	ts      *selectors // nil: all that the connection's first policy allows
 	in, out uint32
 	suite   propose.ESPSuite
 	phase   phase
@@ -45,11 +45,12 @@ type child struct {
 // offer is a Child SA on its way.
 type offer struct {
 	num      uint8
+	of       uint8 // which of the connection's policies it has
 	suite    propose.ESPSuite
 	in, out  uint32
 	local    []wire.Selector
 	remote   []wire.Selector
-	own      bool // its selectors are not simply what the connection allows
+	own      bool // its selectors are not simply what its policy allows
 	more     bool // others of the offered ones would be acceptable, too
 	encr     int  // octets of keys of one direction
 	integ    int
@@ -69,25 +70,30 @@ func (e *Endpoint) acceptChild(sa *SA, old *child) (offer, wire.NotifyType) {
 	if err != nil {
 		return offer{}, wire.NotifyInvalidSyntax
 	}
-	var o offer
-	if sa.half != nil {
-		o.suite, o.num, o.out, err = propose.SelectESP(proposals, sa.conn.ESP)
-	} else {
-		o.suite, o.num, o.out, err = propose.SelectChild(proposals, sa.conn.ESP, m.group())
-	}
-	if err != nil {
-		return offer{}, wire.NotifyNoProposalChosen
-	}
 	tsi, ierr := wire.ParseTS(m.tsi)
 	tsr, rerr := wire.ParseTS(m.tsr)
 	if ierr != nil || rerr != nil {
 		return offer{}, wire.NotifyInvalidSyntax
 	}
-	e.narrow(sa, &o, old.selectors(), tsr, tsi) //rfc:7296-2.9.2-1
+	var o offer
+	wanted := old.selectors()
+	if old == nil {
+		wanted = e.fitting(sa, tsr, tsi)
+	}
+	e.narrow(sa, &o, wanted, tsr, tsi) //rfc:7296-2.9.2-1
 	if len(o.remote) == 0 || len(o.local) == 0 {
 		return offer{}, wire.NotifyTSUnacceptable
 	}
-	o.own = o.own || sa.child.phase != phaseNone && old == nil
+	accepted := sa.conn.policy(wanted).ESP
+	if sa.half != nil {
+		o.suite, o.num, o.out, err = propose.SelectESP(proposals, accepted)
+	} else {
+		o.suite, o.num, o.out, err = propose.SelectChild(proposals, accepted, m.group())
+	}
+	if err != nil {
+		return offer{}, wire.NotifyNoProposalChosen
+	}
+	o.own = o.own || old == nil && sa.carriesOf(o.of)
 	return o, 0
 }
 
@@ -145,10 +151,11 @@ func (e *Endpoint) checkChild(sa *SA, in uint32, ts *selectors) (offer, error) {
 		return offer{}, errMalformed
 	}
 	o := offer{in: in, outFirst: true}
+	offered := sa.conn.policy(ts).ESP
 	if sa.half != nil {
-		o.suite, o.out, err = propose.CheckESP(choice, sa.conn.ESP)
+		o.suite, o.out, err = propose.CheckESP(choice, offered)
 	} else {
-		o.suite, o.out, err = propose.CheckChild(choice, sa.conn.ESP)
+		o.suite, o.out, err = propose.CheckChild(choice, offered)
 	}
 	if err != nil {
 		return offer{}, err
@@ -178,8 +185,8 @@ func (e *Endpoint) install(sa *SA, o offer) *child {
 	}
 	sa.child = child{in: o.in, out: o.out, suite: o.suite, phase: phaseUp, waits: o.waits}
 	c := &sa.child
-	if o.own {
-		c.ts = &selectors{slices.Clone(o.local), slices.Clone(o.remote)}
+	if c.ts = wholeOf(o.of); o.own {
+		c.ts = &selectors{o.of, slices.Clone(o.local), slices.Clone(o.remote)}
 	}
 	e.children.Put(o.in, sa.slot+1)
 	e.outbound.Put(o.out, sa.slot+1)
@@ -318,6 +325,16 @@ func (sa *SA) childOut(spi uint32) *child {
 func (sa *SA) carries() bool {
 	for c := range sa.installed {
 		if c.phase == phaseUp {
+			return true
+		}
+	}
+	return false
+}
+
+// carriesOf reports whether sa has one of that policy that stays.
+func (sa *SA) carriesOf(of uint8) bool {
+	for c := range sa.installed {
+		if c.phase == phaseUp && c.ts.policy() == of {
 			return true
 		}
 	}

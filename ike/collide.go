@@ -75,7 +75,7 @@ func (e *Endpoint) ready(sa *SA) {
 // we are deleting ourselves have been named already (RFC 7296 1.4.1).
 func (e *Endpoint) releaseChildren(w *wire.Writer, sa *SA) {
 	var own []byte
-	lost := false
+	var lost []*selectors
 	for _, b := range e.msg.deletes[:e.msg.nDeletes] {
 		d, err := wire.ParseDelete(b)
 		if err != nil || d.Protocol != wire.ProtocolESP {
@@ -90,17 +90,19 @@ func (e *Endpoint) releaseChildren(w *wire.Writer, sa *SA) {
 				in := spiBytes(k.in)
 				own = append(own, in[:]...)
 			}
-			lost = lost || k.phase == phaseUp
+			if k.phase == phaseUp {
+				lost = append(lost, k.ts)
+			}
 			e.released(sa, k) //rfc:7296-1.4.1-1
 		}
 	}
 	if len(own) > 0 {
 		w.Delete(wire.Delete{Protocol: wire.ProtocolESP, SPISize: 4, SPIs: own}) //rfc:7296-1.4.1-3
 	}
-	if lost && !sa.carries() {
-		e.event(sa, Event{Kind: EventChildFailed, Err: errReleased})
-		if sa.tun != nil {
-			e.wantChild(sa, nil)
+	for _, ts := range lost {
+		if !sa.carriesOf(ts.policy()) {
+			e.event(sa, Event{Kind: EventChildFailed, Child: sa.conn.policy(ts).Child, Err: errReleased})
+			e.wantAgain(sa, ts.policy())
 		}
 	}
 }

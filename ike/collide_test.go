@@ -29,7 +29,7 @@ func (w *world) act(n *node, what string) {
 	case "close child":
 		n.e.close(sa, sa.child.in)
 	case "new child":
-		n.e.chill(sa).makes = true
+		n.e.want(sa, want{})
 	case "delete":
 		n.e.deleteSA(sa)
 	default:

@@ -161,6 +161,19 @@ const (
 	RenewalNone                 // tickets come with a new SA alone: a login, a resume, a rekey
 )
 
+// Policy says what a Child SA carries, and how that is protected.
+type Policy struct {
+	Child string // its name, where a connection has several
+	ESP   []propose.ESP
+
+	// Traffic selectors. Empty: dynamic, the peers' own addresses.
+	LocalTS, RemoteTS []wire.Selector
+}
+
+// MaxPolicies are the Child SAs that a connection may have: each has room to be
+// rekeyed, all at once.
+const MaxPolicies = maxChildren / 2
+
 // Connection is one configured peer or group of peers. It is immutable; a
 // reload makes new ones.
 type Connection struct {
@@ -169,10 +182,9 @@ type Connection struct {
 	PSK           Secret
 	CertReq       []byte // SHA-1 of the anchors' keys that we accept for this peer
 	IKE           []propose.IKE
-	ESP           []propose.ESP
 
-	// Traffic selectors. Empty: dynamic, the peers' own addresses.
-	LocalTS, RemoteTS []wire.Selector
+	Policy           // of the Child SA that IKE_AUTH makes
+	Further []Policy // of others, which the initiator makes when the IKE SA stands; at most MaxPolicies-1
 
 	Gateway    netip.AddrPort // initiator: where to
 	Gateways   []Gateway      // initiator: others of the same identity and secrets
@@ -200,4 +212,24 @@ type Connection struct {
 	Recheck func(c *ticket.PeerCert, now int64) error
 	// Profile is the hash of the connection's authentication part (rule D12).
 	Profile [32]byte
+}
+
+// Policies yields those of all Child SAs, in the order of the configuration.
+func (c *Connection) Policies(yield func(*Policy) bool) {
+	if !yield(&c.Policy) {
+		return
+	}
+	for i := range c.Further {
+		if !yield(&c.Further[i]) {
+			return
+		}
+	}
+}
+
+// policy is that of ts.
+func (c *Connection) policy(ts *selectors) *Policy {
+	if of := ts.policy(); of != 0 {
+		return &c.Further[of-1]
+	}
+	return &c.Policy
 }

@@ -156,6 +156,7 @@ type Event struct {
 	Kind       EventKind
 	SPIs       wire.SPIs
 	Old        wire.SPIs // EventRekeyed
+	Child      string    // EventChild, EventChildFailed: its name, where the connection has several
 	Connection *Connection
 	Owner      uint32 // initiator: as CommandConnect told it
 	Identity   []byte // the peer's identity: type octet and data

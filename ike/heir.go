@@ -251,9 +251,9 @@ func (e *Endpoint) handDown(from, to *SA) {
 		return
 	}
 	d := e.chill(to)
-	d.more, d.waiting, d.makes, d.makeAt, d.wants, d.tries = c.more, c.waiting, c.makes, c.makeAt, c.wants, c.tries
+	d.more, d.waiting, d.wants = c.more, c.waiting, c.wants
 	d.created = c.created
-	c.more, c.waiting, c.makes, c.makeAt, c.wants = nil, nil, false, 0, nil
+	c.more, c.waiting, c.wants = nil, nil, nil
 	e.thaw(to)
 }
 

@@ -1,5 +1,7 @@
 package ike
 
+import "blackswan/wire"
+
 // How long keys are used (RFC 7296 2.8). Each end has its own limits in time
 // and, for Child SAs, in octets and packets. An SA is rekeyed before it reaches
 // them: by the client after 85 to 90 per cent, by the gateway after 92 to 97,
@@ -77,7 +79,9 @@ func (e *Endpoint) planRekey(sa *SA) {
 func (sa *SA) ages() int64 {
 	due := sa.rekeyAt
 	if c := sa.cold; c != nil {
-		due = sooner(due, c.makeAt)
+		for i := range c.wants {
+			due = sooner(due, c.wants[i].at)
+		}
 	}
 	for k := range sa.installed {
 		due = sooner(due, sooner(k.rekeyAt, k.endAt))
@@ -90,8 +94,12 @@ func (e *Endpoint) tickAges(sa *SA) {
 	if due(sa.rekeyAt, e.now) {
 		sa.rekeyAt, sa.worn = 0, true
 	}
-	if c := sa.cold; c != nil && due(c.makeAt, e.now) {
-		c.makeAt, c.makes = 0, true
+	if c := sa.cold; c != nil {
+		for i := range c.wants {
+			if due(c.wants[i].at, e.now) {
+				c.wants[i].at = 0
+			}
+		}
 	}
 	for over := true; over; {
 		over = false
@@ -120,7 +128,7 @@ func (e *Endpoint) overdue(sa *SA, k *child) {
 		e.deleteSA(sa) //rfc:7296-2.8-2
 	case k.phase == phaseUp && sa.tun != nil:
 		e.close(sa, k.in)
-		if !sa.carries() {
+		if !sa.carriesOf(k.ts.policy()) {
 			e.wantChild(sa, k.ts)
 		}
 	default: // replaced, and its peer has not deleted it
@@ -128,18 +136,11 @@ func (e *Endpoint) overdue(sa *SA, k *child) {
 	}
 }
 
-// wantChild has a Child SA made, soon: a peer that deletes each at once shall
-// not make a loop.
-func (e *Endpoint) wantChild(sa *SA, ts *selectors) {
-	c := e.chill(sa)
-	c.makeAt, c.wants = e.now+5e8+e.within(1e9), ts
-	e.schedule(sa)
-}
-
-// retry plans our next attempt after a refusal. k is the Child SA that was to
-// be rekeyed, or nil.
-func (e *Endpoint) retry(sa *SA, x *creation, k *child, busy bool) {
-	tries, at := &e.chill(sa).tries, &sa.cold.makeAt
+// retry plans our next attempt after the refusal n. k is the Child SA that was
+// to be rekeyed, or nil.
+func (e *Endpoint) retry(sa *SA, x *creation, k *child, n wire.NotifyType) {
+	var tries *uint8
+	var at *int64
 	switch {
 	case x.ike:
 		tries, at = &sa.tries, &sa.rekeyAt
@@ -148,8 +149,13 @@ func (e *Endpoint) retry(sa *SA, x *creation, k *child, busy bool) {
 		tries, at = &k.tries, &k.rekeyAt
 		k.worn = false //rfc:7296-2.25-1
 	default:
-		sa.cold.makes = false
+		w := sa.wanted(x.ts)
+		if w == nil {
+			return
+		}
+		tries, at, w.refusal = &w.tries, &w.at, n
 	}
+	busy := n == wire.NotifyTemporaryFailure
 	*tries = min(*tries, 20) + 1
 	switch {
 	case busy && *tries > busyTries: //rfc:7296-2.25-2

@@ -57,15 +57,14 @@ func (e *Endpoint) pursue(sa *SA) {
 	}
 	for k := range sa.installed {
 		if k.worn && k.phase == phaseUp && !k.waits {
-			e.create(sa, &creation{old: k.in, ts: k.ts, group: firstGroup(sa.conn.ESP)})
+			e.create(sa, &creation{old: k.in, ts: k.ts, group: firstGroup(sa.conn.policy(k.ts).ESP)})
 			return
 		}
 	}
-	switch {
-	case sa.worn:
+	if sa.worn {
 		e.create(sa, &creation{ike: true, group: sa.suite.KE})
-	case c != nil && c.makes:
-		e.create(sa, &creation{ts: c.wants, group: firstGroup(sa.conn.ESP)})
+	} else if w := sa.firstWanted(); w != nil {
+		e.create(sa, &creation{ts: w.ts, group: firstGroup(sa.conn.policy(w.ts).ESP)})
 	}
 }
 
@@ -119,7 +118,7 @@ func (e *Endpoint) addCreation(w *wire.Writer, sa *SA) {
 		w.Notify(wire.Notify{Protocol: wire.ProtocolESP, Type: wire.NotifyRekeySA, SPI: old[:]}) //rfc:7296-1.3.3-1
 	}
 	own := spiBytes(x.in)
-	w.SA(propose.SpecsChild(sa.conn.ESP, own[:])...)
+	w.SA(propose.SpecsChild(sa.conn.policy(x.ts).ESP, own[:])...)
 	w.Nonce(x.ni)
 	if x.pair != nil {
 		w.KE(wire.KE{Group: x.group, Data: x.pair.Public()}) //rfc:7296-1.3-1
@@ -219,15 +218,15 @@ func (e *Endpoint) childMade(sa *SA, x *creation, o offer, shared []byte) {
 	e.keymat(sa, &o, shared, x.ni, nr)
 	lost := x.rival.beats(x.ni, nr) //rfc:7296-2.8.1-3
 	o.waits = lost
-	o.own = o.own || x.old == 0 && sa.child.phase != phaseNone
+	o.own = o.own || x.old == 0 && sa.carriesOf(o.of)
 	if x.old == 0 {
-		sa.cold.makes, sa.cold.wants, sa.cold.tries = false, nil, 0
+		sa.wantsNoMore(x.ts)
 	}
 	e.install(sa, o).waits = false // the peer has it, even if we do not send by it //rfc:7296-2.8.1-2
 	if x.old == 0 {
 		e.wantRest(sa, o, x.ts)
 	}
-	e.event(sa, Event{Kind: EventChild})
+	e.event(sa, Event{Kind: EventChild, Child: sa.conn.policy(x.ts).Child})
 	e.forget(sa)
 	if lost {
 		e.close(sa, x.in)
@@ -296,8 +295,8 @@ func (e *Endpoint) createRefused(sa *SA, x *creation, n wire.NotifyType) {
 		return
 	case x.old != 0 && k == nil: // it is gone meanwhile
 		return
-	case x.old == 0 && x.ts != nil && n != wire.NotifyTemporaryFailure && sa.carries(): // another one, which the peer does not want
-		sa.cold.makes, sa.cold.wants = false, nil
+	case x.old == 0 && x.ts != nil && len(x.ts.local) > 0 && n != wire.NotifyTemporaryFailure && sa.carriesOf(x.ts.of): // what was left out, which the peer does not want
+		sa.wantsNoMore(x.ts)
 		return
 	case x.old != 0 && n == wire.NotifyChildSANotFound: // RFC 7296 2.25: drop it, and begin from scratch //rfc:7296-2.25-4
 		e.removeChild(sa, k)
@@ -306,9 +305,9 @@ func (e *Endpoint) createRefused(sa *SA, x *creation, n wire.NotifyType) {
 	}
 	busy := n == wire.NotifyTemporaryFailure
 	if !busy {
-		e.event(sa, Event{Kind: EventChildFailed, Err: &PeerError{n}})
+		e.event(sa, Event{Kind: EventChildFailed, Child: sa.conn.policy(x.ts).Child, Err: &PeerError{n}})
 	}
-	e.retry(sa, x, k, busy)
+	e.retry(sa, x, k, n)
 }
 
 // otherChildGroup begins x anew with the group that the peer named, if we have
@@ -319,7 +318,7 @@ func (e *Endpoint) otherChildGroup(sa *SA, x *creation) bool {
 		return false
 	}
 	g := wire.TransformID(binary.BigEndian.Uint16(n.Data))
-	offered := g != wire.KENone && slices.ContainsFunc(sa.conn.ESP, func(p propose.ESP) bool { return slices.Contains(p.KE, g) })
+	offered := g != wire.KENone && slices.ContainsFunc(sa.conn.policy(x.ts).ESP, func(p propose.ESP) bool { return slices.Contains(p.KE, g) })
 	if x.ike {
 		offered = slices.ContainsFunc(sa.conn.IKE, func(p propose.IKE) bool { return slices.Contains(p.KE, g) })
 	}

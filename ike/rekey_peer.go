@@ -110,8 +110,8 @@ func (e *Endpoint) childAsked(sa *SA, x *creation, ni []byte, a *Answer) wire.No
 	if old != nil {
 		e.replacedByPeer(sa, old.in, o.in, ni, nr)
 	}
-	e.install(sa, o) // we receive before the peer may send (RFC 7296 2.8) //rfc:7296-2.8-4
-	e.event(sa, Event{Kind: EventChild})
+	k := e.install(sa, o) // we receive before the peer may send (RFC 7296 2.8) //rfc:7296-2.8-4
+	e.event(sa, Event{Kind: EventChild, Child: sa.conn.policy(k.ts).Child})
 	e.respond(sa, msg)
 	return wire.Notify{}
 }

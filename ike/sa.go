@@ -175,10 +175,7 @@ type cold struct {
 	ours, theirs *creation // CREATE_CHILD_SA under way
 	created      bucket    // how many the peer has asked for
 
-	makes  bool       // a Child SA is to be made
-	makeAt int64      // when
-	wants  *selectors // which
-	tries  uint8      // how often it failed
+	wants []want // Child SAs that are to be made
 
 	heir  Handle // the SA that has replaced this one
 	elder Handle // the SA that this one replaces, until the peer is known to have this one: no request leaves before
@@ -186,7 +183,7 @@ type cold struct {
 
 // settled reports whether c holds nothing about Child SAs and rekeys.
 func (c *cold) settled(now int64) bool {
-	return len(c.more) == 0 && c.ours == nil && c.theirs == nil && !c.makes && c.makeAt == 0 && c.heir == 0 && c.elder == 0 &&
+	return len(c.more) == 0 && c.ours == nil && c.theirs == nil && len(c.wants) == 0 && c.heir == 0 && c.elder == 0 &&
 		c.created.second != now/createPeriod/1e9
 }
 

@@ -13,10 +13,21 @@ import (
 // maxSelectors is how many a side may have after narrowing.
 const maxSelectors = 16
 
-// selectors are the two sides of what a Child SA carries.
-type selectors struct{ local, remote []wire.Selector }
+// selectors are what a Child SA carries, of one of the connection's policies.
+type selectors struct {
+	of            uint8           // number of the policy
+	local, remote []wire.Selector // none: all that the policy allows
+}
 
-// selectors are those of c that the connection does not tell. c may be nil.
+// policy is the number of the policy. Of no selectors it is the first.
+func (ts *selectors) policy() uint8 {
+	if ts == nil {
+		return 0
+	}
+	return ts.of
+}
+
+// selectors are those of c that the first policy does not tell. c may be nil.
 func (c *child) selectors() *selectors {
 	if c == nil {
 		return nil
@@ -24,13 +35,30 @@ func (c *child) selectors() *selectors {
 	return c.ts
 }
 
-// allowed are the selectors of ts, those of the connection without it, or the
+// wholes are the selectors of Child SAs that carry all of a policy.
+var wholes = func() (w [MaxPolicies]selectors) {
+	for i := range w {
+		w[i].of = uint8(i)
+	}
+	return w
+}()
+
+// wholeOf are those of that policy: nil for the first.
+func wholeOf(of uint8) *selectors {
+	if of == 0 {
+		return nil
+	}
+	return &wholes[of]
+}
+
+// allowed are the selectors of ts, those of its policy if it has none, or the
 // address itself where they are dynamic.
 func (e *Endpoint) allowed(sa *SA, ts *selectors) (local, remote []wire.Selector) {
-	if ts != nil {
+	if ts != nil && len(ts.local) > 0 {
 		return ts.local, ts.remote
 	}
-	return e.dynamic(0, sa.conn.LocalTS, sa.local), e.dynamic(1, sa.conn.RemoteTS, sa.remote)
+	p := sa.conn.policy(ts)
+	return e.dynamic(0, p.LocalTS, sa.local), e.dynamic(1, p.RemoteTS, sa.remote)
 }
 
 func (e *Endpoint) dynamic(buf int, ts []wire.Selector, a addr) []wire.Selector {
@@ -52,7 +80,42 @@ func (e *Endpoint) narrow(sa *SA, o *offer, ts *selectors, local, remote wire.TS
 		o.more = o.more || !all
 	}
 	o.local, o.remote = e.scratch.selectors[0], e.scratch.selectors[1]
-	o.own = ts != nil || len(sa.conn.LocalTS) == 0 || len(sa.conn.RemoteTS) == 0
+	p := sa.conn.policy(ts)
+	o.of = ts.policy()
+	o.own = ts != nil && len(ts.local) > 0 || len(p.LocalTS) == 0 || len(p.RemoteTS) == 0
+}
+
+// fitting are the selectors of the policy that a request for a new Child SA
+// means: the one of which it asks for most, and of equals the first.
+func (e *Endpoint) fitting(sa *SA, local, remote wire.TS) (best *selectors) {
+	most := 0
+	for i := range len(sa.conn.Further) + 1 {
+		var o offer
+		ts := wholeOf(uint8(i))
+		e.narrow(sa, &o, ts, local, remote)
+		if len(o.local) == 0 || len(o.remote) == 0 {
+			continue
+		}
+		ours, theirs := e.allowed(sa, ts)
+		if fit := fit(local, o.local, ours) + fit(remote, o.remote, theirs); fit > most {
+			best, most = ts, fit
+		}
+	}
+	return best
+}
+
+// fit weighs what is left of an offer: all that is allowed, all that was
+// offered, or a part of both.
+func fit(offered wire.TS, left, allowed []wire.Selector) int {
+	if slices.Equal(left, allowed) {
+		return 3
+	}
+	for s := range offered.Selectors() {
+		if !slices.Contains(left, s) {
+			return 1
+		}
+	}
+	return 2
 }
 
 // common appends the intersections of what is offered with what is allowed, in
@@ -105,7 +168,7 @@ func (e *Endpoint) wantRest(sa *SA, o offer, asked *selectors) {
 		return
 	}
 	local, remote := e.allowed(sa, asked)
-	rest := selectors{without(local, o.local), without(remote, o.remote)}
+	rest := selectors{o.of, without(local, o.local), without(remote, o.remote)}
 	switch {
 	case len(rest.local) > 0:
 		rest.remote = slices.Clone(remote)

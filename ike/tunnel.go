@@ -24,13 +24,14 @@ type tunnel struct {
 	local   addr   // the path of the SA that the ticket is of (rule C4)
 	remote  addr
 	marker  bool
-	mapped  bool // that path is to be tried first
-	silent  int  // resumes in a row whose IKE_AUTH met silence
-	unheard int  // resumes in a row whose RESUME met silence: the gateway is away
-	rounds  int  // attempts in a row without any answer
-	found   bool // somebody answered an IKE_SA_INIT while RESUME met silence
-	tries   int  // full handshakes in a row (rule E7)
-	full    bool // the next attempt is a full handshake
+	mapped  bool       // that path is to be tried first
+	silent  int        // resumes in a row whose IKE_AUTH met silence
+	unheard int        // resumes in a row whose RESUME met silence: the gateway is away
+	rounds  int        // attempts in a row without any answer
+	found   bool       // somebody answered an IKE_SA_INIT while RESUME met silence
+	tries   int        // full handshakes in a row (rule E7)
+	full    bool       // the next attempt is a full handshake
+	deleted []deletion // by the peer, of the Child SA of each policy
 	at      int64
 	by      By
 

@@ -24,10 +24,25 @@ type View struct {
 	Born       int64         // Unix seconds; 0: not established yet
 	Silent     time.Duration // since the peer was heard, established SAs
 	Generation uint8         // of the secret of its token (rule B2)
+	ChildName  string        // of the Child SA, where the connection has several
 	ChildIn    uint32        // ESP SPIs; 0: no Child SA
 	ChildOut   uint32
-	More       [][2]uint32 // ESP SPIs, in and out, of further Child SAs
+	More       []ChildView // further Child SAs
+	Wanted     []WantView  // Child SAs that are to be made
 	Ticket     int64       // initiator: the ticket's expiry, Unix seconds; 0: none
+}
+
+// ChildView is one Child SA of a View.
+type ChildView struct {
+	Name    string // where the connection has several
+	In, Out uint32 // ESP SPIs
+}
+
+// WantView is a Child SA that is to be made.
+type WantView struct {
+	Name    string          // where the connection has several
+	Refusal wire.NotifyType // what the peer said last; 0: it was not asked yet, or has deleted it
+	In      time.Duration   // until it is asked for
 }
 
 // Views calls f with every SA until f says false. It is no input: what was put
@@ -55,10 +70,15 @@ func (e *Endpoint) view(now time.Time, sa *SA) View {
 		v.Born, v.Silent = sa.born, now.Sub(e.time(sa.heard))
 	}
 	if sa.child.phase != phaseNone {
-		v.ChildIn, v.ChildOut = sa.child.in, sa.child.out
+		v.ChildName, v.ChildIn, v.ChildOut = sa.conn.policy(sa.child.ts).Child, sa.child.in, sa.child.out
 	}
 	for _, c := range sa.more() {
-		v.More = append(v.More, [2]uint32{c.in, c.out})
+		v.More = append(v.More, ChildView{sa.conn.policy(c.ts).Child, c.in, c.out})
+	}
+	if c := sa.cold; c != nil {
+		for _, w := range c.wants {
+			v.Wanted = append(v.Wanted, WantView{sa.conn.policy(w.ts).Child, w.refusal, max(e.time(w.at).Sub(now), 0)})
+		}
 	}
 	if t := sa.tun; t != nil {
 		v.Ticket = t.expires

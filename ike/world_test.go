@@ -102,7 +102,7 @@ func pskConns(t testing.TB, ike string) (gw, cl *Connection) {
 		t.Fatal(err)
 	}
 	esp, _ := propose.ParseESP("aes128gcm16")
-	base := Connection{Name: "office", PSK: Secret("a key of the test"), IKE: []propose.IKE{p}, ESP: []propose.ESP{esp}, DPD: 30 * time.Second,
+	base := Connection{Name: "office", PSK: Secret("a key of the test"), IKE: []propose.IKE{p}, Policy: Policy{ESP: []propose.ESP{esp}}, DPD: 30 * time.Second,
 		Tickets: true, Fragment: 1252, GatewayNAT: 4500, Gateway: gwAddr}
 	g, c := base, base
 	g.Local = Side{ID: id("gw.test"), Auth: AuthPSK}

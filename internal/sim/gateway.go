@@ -371,7 +371,7 @@ func baseConn(w *World) *ike.Connection {
 		liveness = ike.LivenessOnDemand
 	}
 	return &ike.Connection{
-		Name: "office", PSK: ike.Secret("a key of the simulation"), IKE: []propose.IKE{p}, ESP: []propose.ESP{esp},
+		Name: "office", PSK: ike.Secret("a key of the simulation"), IKE: []propose.IKE{p}, Policy: ike.Policy{ESP: []propose.ESP{esp}},
 		DPD: 30 * time.Second, Liveness: liveness, Tickets: true, MOBIKE: w.options.MOBIKE, Lifetime: w.options.Keys, ChildLifetime: w.options.Keys / 4, Fragment: cmp.Or(w.options.Fragment, 1252),
 		Gateway: netip.AddrPortFrom(gatewayAddr, 500), GatewayNAT: 4500,
 	}

@@ -60,7 +60,7 @@ func (o *Options) ready() (*plan, error) {
 		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
 	}
 	p.common = ike.Connection{
-		Name: "storm", IKE: []propose.IKE{x}, ESP: []propose.ESP{y}, GatewayNAT: o.NATPort, Gateway: o.Gateway,
+		Name: "storm", IKE: []propose.IKE{x}, Policy: ike.Policy{ESP: []propose.ESP{y}}, GatewayNAT: o.NATPort, Gateway: o.Gateway,
 		Fragment: 1252, DPD: o.Timers.DPD, Lifetime: 24 * time.Hour, Tickets: true, Libreswan: o.Libreswan,
 		Remote: ike.Side{Any: o.GatewayID == ""},
 	}
