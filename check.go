@@ -60,8 +60,10 @@ func (c *Config) Advice(role Role, now time.Time) []string {
 	}
 	var routes []netip.Prefix
 	for _, p := range peers {
-		for _, s := range append(p.LocalTS, p.RemoteTS...) {
-			routes = append(routes, s.Prefixes()...)
+		for policy := range p.Policies {
+			for _, s := range slices.Concat(policy.LocalTS, policy.RemoteTS) {
+				routes = append(routes, s.Prefixes()...)
+			}
 		}
 	}
 	for _, hint := range hostnet.Forwarding(os.DirFS("/proc/sys"), routes) {

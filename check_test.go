@@ -85,6 +85,14 @@ func TestCheckRefuses(t *testing.T) {
 		{"redirect", RoleClient, func(c *Config) { c.Connections[0].Redirect = "maybe" }, "connections[0].redirect", `"maybe"`},
 		{"other gateways of a gateway", RoleGateway, func(c *Config) { c.Connections[0].Gateways = []string{"x"} }, "connections[0].gateways", "names gateways"},
 		{"port of another gateway", RoleClient, func(c *Config) { c.Connections[0].Gateways = []string{"gw2:0"} }, "connections[0].gateways[0]", "not a port"},
+		{"a Child SA without a name", RoleGateway, func(c *Config) { c.Connections[0].Children = []Child{{}} }, "connections[0].children[0].name", "no name"},
+		{"two of a name", RoleGateway, func(c *Config) {
+			c.Connections[0].Children = []Child{{Name: "a"}, {Name: "a", LocalTS: []string{"10.1.0.0/16"}}}
+		}, "connections[0].children[1].name", "twice"},
+		{"two for the same", RoleGateway, func(c *Config) { c.Connections[0].Children = []Child{{Name: "a"}, {Name: "b"}} }, "connections[0].children[1]", "carry the same"},
+		{"nine Child SAs", RoleGateway, func(c *Config) { c.Connections[0].Children = make([]Child, 9) }, "connections[0].children", "9 Child SAs"},
+		{"bad proposal of a Child SA", RoleGateway, func(c *Config) { c.Connections[0].Children = []Child{{Name: "a", ESP: []string{"null"}}} }, "connections[0].children[0].esp[0]", "null"},
+		{"bad prefix of a Child SA", RoleClient, func(c *Config) { c.Connections[0].Children = []Child{{Name: "a", RemoteTS: []string{"10.1"}}} }, "connections[0].children[0].remote_ts[0]", "10.1"},
 		{"no connections", RoleGateway, func(c *Config) { c.Connections = nil }, "connections", "no connection"},
 		{"no name", RoleGateway, func(c *Config) { c.Connections[0].Name = "" }, "connections[0].name", "no name"},
 		{"same name", RoleGateway, func(c *Config) { c.Connections = append(c.Connections, c.Connections[0]) }, "connections[1].name", "twice"},

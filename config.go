@@ -168,6 +168,12 @@ type Connection struct {
 	// (also none) for the addresses of the two sides themselves.
 	LocalTS, RemoteTS []string
 
+	// Children are several Child SAs of one IKE SA, at most 8; none: there is
+	// one, without a name. A client makes the first with the IKE SA and the
+	// others at once afterwards; a gateway takes each request for the one that
+	// it fits best. What an entry leaves out is the connection's own.
+	Children []Child
+
 	// Addresses are a client's own inner addresses, as "10.9.0.2/32"; they
 	// stand for LocalTS if that is not given. DNS and Search are the resolvers
 	// inside the tunnel and the domains that they are for (none: all).
@@ -195,6 +201,13 @@ type Connection struct {
 	// Libreswan is for peers of that make: the short AUTH form of a resume,
 	// and no COOKIE with it.
 	Libreswan bool
+}
+
+// Child is what one Child SA of several carries, and how that is protected.
+type Child struct {
+	Name              string // unique in its connection; the log and the status show it
+	ESP               []string
+	LocalTS, RemoteTS []string
 }
 
 // Volume is an amount of traffic, in inner packets and their octets.

@@ -77,10 +77,9 @@ func (c *Connection) ready(role Role, at string, f *findings) *peer {
 		p.Connection.Routability = ike.RoutabilityOff
 	}
 	c.readyGateway(p, role, at, f)
-	c.readyProposals(p, at, f)
-	p.LocalTS = selectors(c.LocalTS, at+".local_ts", f)
-	p.RemoteTS = selectors(c.RemoteTS, at+".remote_ts", f)
+	c.readyIKE(p, at, f)
 	c.readyInner(p, role, at, f)
+	c.readyPolicies(p, at, f)
 	c.readySides(p, at, f)
 	return p
 }
@@ -160,48 +159,21 @@ func (c *Connection) readyInner(p *peer, role Role, at string, f *findings) {
 	p.addresses = prefixes(c.Addresses, at+".addresses", f)
 	p.dns = addresses(c.DNS, at+".dns", f)
 	p.search = c.Search
-	if len(c.LocalTS) > 0 {
-		return
-	}
-	for _, a := range p.addresses {
-		p.LocalTS = append(p.LocalTS, wire.Prefix(netip.PrefixFrom(a.Addr(), a.Addr().BitLen())))
-	}
 }
 
-func (c *Connection) readyProposals(p *peer, at string, f *findings) {
-	const cure = `write words like "aes256gcm16-sha256-x25519", strongest first, or leave the list out`
+const proposalCure = `write words like "aes256gcm16-sha256-x25519", strongest first, or leave the list out`
+
+func (c *Connection) readyIKE(p *peer, at string, f *findings) {
 	for i, text := range c.IKE {
 		x, err := propose.ParseIKE(text)
 		if err != nil {
-			f.wrap(fmt.Sprintf("%s.ike[%d]", at, i), cure, err)
+			f.wrap(fmt.Sprintf("%s.ike[%d]", at, i), proposalCure, err)
 		}
 		p.IKE = append(p.IKE, x)
-	}
-	for i, text := range c.ESP {
-		x, err := propose.ParseESP(text)
-		if err != nil {
-			f.wrap(fmt.Sprintf("%s.esp[%d]", at, i), cure, err)
-		}
-		p.ESP = append(p.ESP, x)
 	}
 	if len(p.IKE) == 0 {
 		p.IKE = propose.DefaultIKE()
 	}
-	if len(p.ESP) == 0 {
-		p.ESP = propose.DefaultESP()
-	}
-}
-
-// selectors reads prefixes; none, or "dynamic" alone, is none: the addresses of
-// the two sides themselves.
-func selectors(texts []string, at string, f *findings) (out []wire.Selector) {
-	if len(texts) == 1 && texts[0] == "dynamic" {
-		return nil
-	}
-	for _, prefix := range prefixes(texts, at, f) {
-		out = append(out, wire.Prefix(prefix))
-	}
-	return out
 }
 
 // prefixes reads prefixes; an address is one of its whole length.

@@ -40,5 +40,6 @@ type Event struct {
 	SPIi, SPIr string // 16 hexadecimal digits each
 	By         string // "roll_call", "qcd_reply", "esp_reply", "timeout"
 	Reason     string
+	Child      string // its name, where the connection has several Child SAs
 	Err        error
 }

@@ -99,8 +99,10 @@ func (n *node) hostPlan() hostnet.Plan {
 	var f findings // Check has seen them
 	plan.Addresses = prefixes(n.cfg.Tunnel.Addresses, "", &f)
 	for _, p := range *n.peers.Load() {
-		for _, s := range p.RemoteTS {
-			plan.Routes = append(plan.Routes, slices.DeleteFunc(s.Prefixes(), func(r netip.Prefix) bool { return r.Bits() == 0 })...)
+		for policy := range p.Policies {
+			for _, s := range policy.RemoteTS {
+				plan.Routes = append(plan.Routes, slices.DeleteFunc(s.Prefixes(), func(r netip.Prefix) bool { return r.Bits() == 0 })...)
+			}
 		}
 	}
 	return plan

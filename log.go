@@ -76,7 +76,7 @@ var kinds = map[ike.EventKind]EventKind{
 
 // publicEvent is x as the API shows it.
 func publicEvent(now time.Time, kind EventKind, x *ike.Event) Event {
-	ev := Event{Kind: kind, At: now, Peer: identityText(x.Identity), Remote: x.Remote, Reason: x.Reason, Err: x.Err}
+	ev := Event{Kind: kind, At: now, Peer: identityText(x.Identity), Remote: x.Remote, Reason: x.Reason, Child: x.Child, Err: x.Err}
 	if x.Connection != nil {
 		ev.Connection = x.Connection.Name
 	}
@@ -226,6 +226,7 @@ func (ev *Event) attributes() (args []any) {
 	add("spi_r", ev.SPIr)
 	add("by", ev.By)
 	add("reason", ev.Reason)
+	add("child", ev.Child)
 	if ev.Err != nil {
 		args = append(args, "error", ev.Err)
 	}

@@ -89,18 +89,28 @@ type SAStatus struct {
 	Resumed    bool           `json:"resumed"`
 	Suite      string         `json:"suite"`
 	Age        time.Duration  `json:"age_ns"`
-	Heard      time.Duration  `json:"heard_ns"` // since the peer was heard last
+	Heard      time.Duration  `json:"heard_ns"`        // since the peer was heard last
+	Child      string         `json:"child,omitempty"` // name of the Child SA of the next two, where the connection has several
 	ChildIn    string         `json:"child_in,omitempty"`
 	ChildOut   string         `json:"child_out,omitempty"`
 	Traffic    Traffic        `json:"traffic"`                 // of all its Child SAs
 	Children   []ChildStatus  `json:"children,omitempty"`      // those beside that one
+	Wanted     []WantedStatus `json:"wanted,omitempty"`        // those that are to be made
 	Ticket     time.Time      `json:"ticket_expires,omitzero"` // client
 	DetectedBy string         `json:"detected_by,omitempty"`   // client: how the loss of the SA before this one was learned
 }
 
 // ChildStatus is one Child SA.
 type ChildStatus struct {
-	In      string  `json:"in"` // SPIs, 8 hexadecimal digits
+	Name    string  `json:"name,omitempty"` // where the connection has several
+	In      string  `json:"in"`             // SPIs, 8 hexadecimal digits
 	Out     string  `json:"out"`
 	Traffic Traffic `json:"traffic"`
+}
+
+// WantedStatus is a Child SA that is to be made.
+type WantedStatus struct {
+	Name    string        `json:"name,omitempty"`    // where the connection has several
+	Refused string        `json:"refused,omitempty"` // what the peer answered last
+	In      time.Duration `json:"in_ns"`             // until it is asked for
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -225,5 +226,27 @@ func TestQuoted(t *testing.T) {
 		if got := quoted(word); got != want {
 			t.Errorf("%q: got %s, want %s", word, got, want)
 		}
+	}
+}
+
+// TestStatusChildren: the status names each of several Child SAs, and those that
+// the peer refuses.
+func TestStatusChildren(t *testing.T) {
+	text := statusText(&blackswan.Status{SAs: []blackswan.SAStatus{
+		{Connection: "lone", ChildIn: "00000001"},
+		{
+			Connection: "office", Peer: "gw.example.org", Child: "data", ChildIn: "00000a01",
+			Children: []blackswan.ChildStatus{{Name: "voice", In: "00000a02", Traffic: blackswan.Traffic{InPackets: 3, OutPackets: 4}}},
+			Wanted:   []blackswan.WantedStatus{{Name: "video", Refused: "NO_PROPOSAL_CHOSEN", In: 7 * time.Second}},
+		},
+	}})
+	const want = `
+Child SAs of office with gw.example.org:
+  00000a01 data
+  00000a02 voice, in 3, out 4
+  to be made: video NO_PROPOSAL_CHOSEN, in 7s
+`
+	if !strings.HasSuffix(text, want) {
+		t.Errorf("got  %s\nwant at its end %s", text, want)
 	}
 }

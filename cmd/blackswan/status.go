@@ -87,6 +87,7 @@ func statusText(st *blackswan.Status) string {
 	if len(st.SAs) > 0 {
 		b.WriteByte('\n')
 		table(&b, st.SAs)
+		children(&b, st.SAs)
 	}
 	if st.Unseen > 0 {
 		fmt.Fprintf(&b, "and %d more: --all\n", st.Unseen)
@@ -123,6 +124,27 @@ func table(b *strings.Builder, sas []blackswan.SAStatus) {
 			s.Age.Round(time.Second), s.Heard.Round(time.Second), s.Traffic.InPackets, s.Traffic.OutPackets, s.Suite)
 	}
 	_ = t.Flush() // into memory
+}
+
+// children tells of the Child SAs of connections that have several, and of those
+// that are still to be made.
+func children(b *strings.Builder, sas []blackswan.SAStatus) {
+	for i := range sas {
+		s := &sas[i]
+		if s.Child == "" && len(s.Wanted) == 0 {
+			continue
+		}
+		fmt.Fprintf(b, "\nChild SAs of %s with %s:\n", s.Connection, s.Peer)
+		if s.ChildIn != "" {
+			fmt.Fprintf(b, "  %s %s\n", s.ChildIn, s.Child)
+		}
+		for _, c := range s.Children {
+			fmt.Fprintf(b, "  %s %s, in %d, out %d\n", c.In, c.Name, c.Traffic.InPackets, c.Traffic.OutPackets)
+		}
+		for _, w := range s.Wanted {
+			fmt.Fprintf(b, "  to be made: %s %s, in %s\n", w.Name, w.Refused, w.In.Round(time.Second))
+		}
+	}
 }
 
 func join[T fmt.Stringer](all []T) string {

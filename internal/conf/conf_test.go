@@ -35,6 +35,9 @@ connections:
     esp: [aes256gcm16]
     local_ts: [10.7.0.0/16]
     remote_ts: [10.8.0.0/16]
+    children:
+      - name: data
+      - {name: voice, local_ts: [10.6.0.0/16], esp: [chacha20poly1305]}
     fragment: 1280
     dpd: never
     lifetime: 8h
@@ -63,6 +66,7 @@ func TestParse(t *testing.T) {
 			Remote: blackswan.Side{ID: "*@example.org", Auth: "cert", CA: []string{"/etc/blackswan/ca.pem", "/etc/ca2.pem"}},
 			IKE:    []string{"aes256gcm16-prfsha256-x25519"}, ESP: []string{"aes256gcm16"},
 			LocalTS: []string{"10.7.0.0/16"}, RemoteTS: []string{"10.8.0.0/16"},
+			Children: []blackswan.Child{{Name: "data"}, {Name: "voice", LocalTS: []string{"10.6.0.0/16"}, ESP: []string{"chacha20poly1305"}}},
 			Fragment: 1280, DPD: -1, Lifetime: 8 * time.Hour, Tickets: blackswan.TicketPolicy{Lifetime: 4 * time.Hour}, Libreswan: true,
 		}, {
 			Name: "lab", Local: blackswan.Side{ID: "10.0.0.1"}, Remote: blackswan.Side{ID: "*"}, PSK: "0x0011",
@@ -133,6 +137,8 @@ func TestCheckErrors(t *testing.T) {
 		{start + "    local: {id: a, auth: cart}\n    remote: {id: b}\n    psk: secretsecretsecret12\n", 4, 26, "connections[0].local.auth"},
 		{start + "    local: {id: a}\n    remote: {id: b, auth: cert}\n    psk: secretsecretsecret12\n", 5, 14, "connections[0].remote.ca"},
 		{start + sides + "    psk: secretsecretsecret12\n    gateway: 192.0.2.1\n", 7, 14, "connections[0].gateway"},
+		{start + sides + "    psk: secretsecretsecret12\n    children:\n      - name: a\n      - {name: b, esp: [rot13], local_ts: [10.0.0.0/8]}\n", 9, 25, "connections[0].children[1].esp[0]"},
+		{start + sides + "    psk: secretsecretsecret12\n    children:\n      - name: a\n      - name: b\n", 9, 9, "connections[0].children[1]"},
 		{"qcd: perhaps\n" + start + sides + "    psk: secretsecretsecret12\n", 1, 6, "qcd"},
 		{"port: 500\nnat_port: 500\n" + start + sides + "    psk: secretsecretsecret12\n", 2, 11, "nat_port"},
 		{start + sides + "    psk: secretsecretsecret12\n  - name: a\n    local: {id: c}\n    remote: {id: d}\n    psk: secretsecretsecret12\n", 7, 11, "connections[1].name"},
@@ -217,7 +223,8 @@ func TestEveryFieldHasOneKey(t *testing.T) {
 		want string
 	}{
 		{reflect.TypeFor[blackswan.Config](), "state state_key ticket_keys listen port nat_port any_port qcd roll_call roll_call_age cookie keylog shards receive_buffer timers traffic tunnel connections machine_id"},
-		{reflect.TypeFor[blackswan.Connection](), "name gateway gateway_nat_port gateways local remote psk ike esp local_ts remote_ts addresses dns search fragment dpd liveness reauth lifetime child_lifetime child_volume tickets childless mobike routability redirect libreswan"},
+		{reflect.TypeFor[blackswan.Connection](), "name gateway gateway_nat_port gateways local remote psk ike esp local_ts remote_ts children addresses dns search fragment dpd liveness reauth lifetime child_lifetime child_volume tickets childless mobike routability redirect libreswan"},
+		{reflect.TypeFor[blackswan.Child](), "name esp local_ts remote_ts"},
 		{reflect.TypeFor[blackswan.Side](), "id auth cert key ca crl"},
 		{reflect.TypeFor[blackswan.Tunnel](), "name mtu addresses encap replay_window"},
 		{reflect.TypeFor[blackswan.Volume](), "packets octets"},
