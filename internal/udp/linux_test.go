@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -81,13 +82,14 @@ func controlMessage(level, kind uint32, data []byte) []byte {
 // All that the kernel tells of a run has room, and is read in any order.
 func TestControlsOfARun(t *testing.T) {
 	number := func(n uint32) []byte { return binary.NativeEndian.AppendUint32(nil, n) }
-	want := control{local: netip.MustParseAddr("2001::9"), lost: 7, size: 1400, class: 0xb9}
+	want := control{local: netip.MustParseAddr("2001::9"), lost: 7, size: 1400, class: 0xb9, at: time.Unix(1764100000, 987654321)}
 	addr := want.local.As16()
 	messages := [][]byte{
 		controlMessage(unix.SOL_SOCKET, unix.SO_RXQ_OVFL, number(want.lost)),
 		controlMessage(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, append(addr[:], 0, 0, 0, 0)),
 		controlMessage(unix.IPPROTO_IPV6, unix.IPV6_TCLASS, number(uint32(want.class))),
 		controlMessage(unix.SOL_UDP, unix.UDP_GRO, number(uint32(want.size))),
+		controlMessage(unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, binary.NativeEndian.AppendUint64(binary.NativeEndian.AppendUint64(nil, uint64(want.at.Unix())), 987654321)),
 	}
 	for range messages {
 		messages = append(messages[1:], messages[0])
@@ -99,6 +101,30 @@ func TestControlsOfARun(t *testing.T) {
 	if c := parseControl(controlMessage(unix.SOL_UDP, unix.UDP_GRO, number(1400)[:2])); c.size != 0 {
 		t.Errorf("size %d from two octets", c.size)
 	}
+}
+
+// A datagram tells when it came, however long nobody reads it.
+func TestTimeOfArrival(t *testing.T) {
+	server, client := mustListen(t, Config{Addr: loop4, Batch: 1}), mustListen(t, Config{Addr: loop4})
+	ike, _ := server.Ports()
+	told := func() bool {
+		before := time.Now()
+		for range 8 * batches { // what no batch is free for stays in the kernel
+			send(t, client, Message{Data: []byte("x"), Remote: ike})
+		}
+		after, all := time.Now(), true
+		for range 8 * batches {
+			at := receive(t, server, 1)[0].Arrived
+			all = all && !at.Before(before) && !at.After(after)
+		}
+		return all
+	}
+	for range 1000 { // the first that asks makes the kernel keep times a moment later
+		if told() {
+			return
+		}
+	}
+	t.Error("the times of arrival are not between those of sending")
 }
 
 func FuzzParseControl(f *testing.F) {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -16,8 +17,8 @@ import (
 
 // controlSize holds the control messages of one datagram: its addresses (40
 // octets with IPv6), the count of lost ones (24), the size of the packets of a
-// run (24) and the traffic class (24).
-const controlSize = 112
+// run (24), the traffic class (24) and the time (32).
+const controlSize = 144
 
 // vector is what recvmmsg and sendmmsg want of each datagram.
 type vector struct {
@@ -77,10 +78,16 @@ func newLink(s *socket, wantPlain bool) link {
 	if wantPlain || !supported(s.rc) {
 		return newPlain(s)
 	}
+	s.tellTime()
 	l := &mmsg{s: s}
 	l.try = l.tryReceive
 	l.out.try = l.trySend
 	return l
+}
+
+// tellTime has the kernel tell when a datagram came: in a storm it waits long.
+func (s *socket) tellTime() {
+	s.rc.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) })
 }
 
 func (l *mmsg) receive() (*Batch, error) {
@@ -111,7 +118,7 @@ func (l *mmsg) tryReceive(fd uintptr) bool {
 	for i := range n {
 		if a, ok := l.s.arrival(&b.slots, i); ok {
 			for data := range slices.Chunk(a.data, a.size) {
-				l.s.add(b, data, a.local, a.remote)
+				l.s.add(b, data, a.local, a.remote, a.at)
 			}
 		}
 	}
@@ -133,6 +140,7 @@ type arrival struct {
 	data   []byte
 	size   int   // octets of each datagram; the last may be shorter
 	class  uint8 // traffic class, if the socket asks for it
+	at     time.Time
 }
 
 // arrival reads slot i, and makes it ready again. It is false when the slot
@@ -161,7 +169,7 @@ func (s *socket) arrival(from *slots, i int) (arrival, bool) {
 	if !c.local.IsValid() {
 		c.local = s.local.Addr()
 	}
-	return arrival{c.local, parseName(&v.names[i]), data, c.size, c.class}, true
+	return arrival{c.local, parseName(&v.names[i]), data, c.size, c.class, c.at}, true
 }
 
 // parseName is the address in a socket name.
@@ -215,6 +223,7 @@ const (
 	pktinfo6      = 20 // destination 16, interface 4
 	segmentSize   = 2  // octets, on sending; 4 on receiving
 	classSize     = 4  // octets of a traffic class; 1 on receiving by IPv4
+	timeSize      = 16 // seconds 8, nanoseconds 8
 )
 
 // control is what control messages tell of a datagram.
@@ -223,6 +232,7 @@ type control struct {
 	lost  uint32     // the kernel's count of those lost before it
 	size  int        // of its packets if it is a run of several (UDP_GRO, UDP_SEGMENT), else 0
 	class uint8      // traffic class: DSCP and ECN
+	at    time.Time  // when it was received, if the socket asks for it
 }
 
 // parseControl reads what was received with a datagram.
@@ -243,6 +253,8 @@ func parseControl(b []byte) (c control) {
 			}
 		case level == unix.SOL_SOCKET && kind == unix.SO_RXQ_OVFL && len(data) >= 4:
 			c.lost = binary.NativeEndian.Uint32(data)
+		case level == unix.SOL_SOCKET && kind == unix.SO_TIMESTAMPNS && len(data) >= timeSize:
+			c.at = time.Unix(int64(binary.NativeEndian.Uint64(data)), int64(binary.NativeEndian.Uint64(data[8:])))
 		case level == unix.SOL_UDP && kind == unix.UDP_GRO && len(data) >= 4:
 			c.size = int(binary.NativeEndian.Uint32(data))
 		case level == unix.IPPROTO_IP && kind == unix.IP_TOS && len(data) >= 1:

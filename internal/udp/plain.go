@@ -3,6 +3,7 @@ package udp
 import (
 	"net"
 	"net/netip"
+	"time"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -36,7 +37,7 @@ func (p *plain) receive() (*Batch, error) {
 	}
 	data := b.slot(0)[:copy(b.slot(0), p.in[:n])]
 	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
-	p.s.add(b, data, p.destination(p.oob[:oobn]), remote)
+	p.s.add(b, data, p.destination(p.oob[:oobn]), remote, time.Time{})
 	return b, nil
 }
 

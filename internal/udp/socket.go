@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+	"time"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -62,8 +63,8 @@ func (s *socket) slotSize() int {
 }
 
 // add puts a datagram that lies in b into its messages, or drops it.
-func (s *socket) add(b *Batch, data []byte, local netip.Addr, remote netip.AddrPort) {
-	m := Message{Local: netip.AddrPortFrom(local, s.local.Port()), Remote: remote, Data: data}
+func (s *socket) add(b *Batch, data []byte, local netip.Addr, remote netip.AddrPort, at time.Time) {
+	m := Message{Local: netip.AddrPortFrom(local, s.local.Port()), Remote: remote, Data: data, Arrived: at}
 	if len(data) == 0 || remote.Port() == 0 {
 		s.count.malformed.Add(1)
 		return

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/net/bpf"
 
@@ -152,7 +153,7 @@ func message(nat bool, data []byte) Message {
 	c := &Conn{}
 	s := &socket{owner: c, count: &c.count, nat: nat}
 	b := &Batch{}
-	s.add(b, data, netip.Addr{}, netip.AddrPortFrom(loop4, 1))
+	s.add(b, data, netip.Addr{}, netip.AddrPortFrom(loop4, 1), time.Time{})
 	if len(b.Messages) == 0 {
 		return Message{}
 	}

@@ -11,7 +11,10 @@
 // ESPPort for each family. Bare is the same without UDP.
 package udp
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // MaxDatagram is the longest datagram that is received, in octets; a longer
 // one is dropped and counted. (It is an odd number of cache lines, so that the
@@ -56,6 +59,10 @@ type Message struct {
 	Data []byte
 
 	Kind Kind
+
+	// Arrived is when the kernel received it, by the wall clock; zero where
+	// the system does not tell. On sending it does not count.
+	Arrived time.Time
 
 	// Marker says that an IKE message has the marker before it, which is so
 	// on the NAT traversal port and only there. On sending, Marker and Kind

@@ -208,7 +208,7 @@ func (c *Conn) accept(m udp.Message) {
 	}
 	got := m
 	got.Local, got.Remote = m.Remote, m.Local
-	got.Data = slices.Clone(m.Data)
+	got.Data, got.Arrived = slices.Clone(m.Data), time.Now()
 	if c.cfg.ESP != nil && m.Kind != udp.IKE {
 		c.acceptESP(got)
 		return
