@@ -234,6 +234,29 @@ func TestReload(t *testing.T) {
 	})
 }
 
+// TestBehind: a shard that was busy for long does not answer a RESUME that has
+// waited for half of its client's patience. The client shows its ticket again.
+func TestBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		_, gr := l.gateway()
+		_, cr := l.connect("ann", l.client("ann"))
+		time.Sleep(2 * time.Second)
+		l.crash(gr)
+		g, gr := l.gateway()
+		time.Sleep(l.net.Delay * 3 / 2) // the roll call has come to her, and her RESUME is on its way
+		g.node.shards[0].order(func(time.Time) { time.Sleep(5 * time.Second) })
+		time.Sleep(10 * time.Second)
+		l.want("ann", Resumed, 1)
+		l.want("ann", Established, 1)
+		if st := g.Status(0); st.Counters["late"] == 0 || st.Totals.Established != 1 {
+			t.Errorf("%v, %+v", st.Counters, st.Totals)
+		}
+		cr.stop(t, nil)
+		gr.stop(t, nil)
+	})
+}
+
 // TestCookie: who listens to no COOKIE gets no SA, RFC 7296 2.6.
 func TestCookie(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -44,6 +44,7 @@ type shard struct {
 type parcel struct {
 	packets []ike.Packet
 	buf     []byte
+	made    time.Time
 }
 
 const (
@@ -158,16 +159,25 @@ func sooner(a, b time.Time) time.Time {
 func (s *shard) batch(now time.Time, b *udp.Batch) {
 	for i := range b.Messages {
 		if m := &b.Messages[i]; m.Kind == udp.IKE {
-			s.e.Packet(now, ike.Packet{Local: m.Local, Remote: m.Remote, Marker: m.Marker, Data: m.Data})
+			s.e.Packet(now, ike.Packet{Local: m.Local, Remote: m.Remote, Marker: m.Marker, Data: m.Data, Waited: since(m.Arrived, now)})
 			s.drain(now)
 		}
 	}
 	s.port.Recycle(b)
 }
 
+// since is how long ago a time was; a time that is not known was not long ago.
+func since(at, now time.Time) time.Duration {
+	if at.IsZero() {
+		return 0
+	}
+	return max(now.Sub(at), 0)
+}
+
 // parcel takes the packets of another shard. None of them is forwarded again.
 func (s *shard) parcel(now time.Time, p *parcel) {
 	for _, packet := range p.packets {
+		packet.Waited += now.Sub(p.made)
 		s.e.Packet(now, packet)
 		s.drainForwarded(now)
 	}
@@ -211,7 +221,7 @@ func (s *shard) carryOut(now time.Time, forwarded bool) {
 			if forwarded {
 				s.lost++
 			} else {
-				s.forward(o)
+				s.forward(now, o)
 			}
 		case ike.OutputEvent:
 			s.event(now, o)
@@ -235,10 +245,10 @@ func (n *node) source(local netip.AddrPort) netip.AddrPort {
 }
 
 // forward puts a packet into the parcel for its shard.
-func (s *shard) forward(o ike.Output) {
+func (s *shard) forward(now time.Time, o ike.Output) {
 	p := s.out[o.Shard]
 	if p == nil {
-		p = &parcel{}
+		p = &parcel{made: now}
 		s.out[o.Shard] = p
 	}
 	at := len(p.buf)

@@ -169,6 +169,7 @@ func (e *Endpoint) at(now time.Time) {
 // decrypted in place.
 func (e *Endpoint) Packet(now time.Time, p Packet) {
 	e.at(now)
+	e.call.hold(e.now, p.Waited)
 	h, ok := e.header(p)
 	if !ok {
 		return

@@ -58,12 +58,13 @@ const (
 	DropStale             // an answer or command for what is gone
 	DropRedirect          // a REDIRECT that is not followed (RFC 5685)
 	DropPath              // a MOBIKE path that was refused, or a COOKIE2 that is wrong (RFC 4555)
+	DropLate              // a first message that has waited for half of its sender's patience
 	reasons
 )
 
 var reasonNames = [reasons]string{
 	"none", "short", "version", "flags", "unknown_spi", "limited", "malformed", "icv", "message_id", "repeat",
-	"state", "cookie", "full", "token", "token_rate", "ticket", "fragment", "expired", "hint", "self", "stale", "redirect", "path",
+	"state", "cookie", "full", "token", "token_rate", "ticket", "fragment", "expired", "hint", "self", "stale", "redirect", "path", "late",
 }
 
 func (r Reason) String() string { return reasonNames[r] }

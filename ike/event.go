@@ -2,6 +2,7 @@ package ike
 
 import (
 	"net/netip"
+	"time"
 
 	"blackswan/internal/propose"
 	"blackswan/internal/suite"
@@ -21,6 +22,7 @@ type Packet struct {
 	Local, Remote netip.AddrPort
 	Marker        bool
 	Data          []byte
+	Waited        time.Duration // of one that came: how long nobody has taken it; 0 if that is not known
 }
 
 // OutputKind says which field of an Output counts.

@@ -3,6 +3,7 @@ package ike
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 
 	"blackswan/internal/hashtable"
 	"blackswan/wire"
@@ -32,6 +33,7 @@ type duplicate struct {
 type waitingFirst struct {
 	p      Packet
 	proved bool
+	at     int64 // when it reached the machine
 }
 
 // queue is bounded, and fair by source prefix: no prefix holds more than a
@@ -145,6 +147,10 @@ func (e *Endpoint) firstMessage(p Packet, h wire.Header) {
 		e.drop(DropSelf)
 		return
 	}
+	if e.late(resume, p.Waited) {
+		e.drop(DropLate)
+		return
+	}
 	r := initRequest
 	if resume {
 		r = resumeRequest
@@ -176,6 +182,19 @@ func (e *Endpoint) firstMessage(p Packet, h wire.Header) {
 		return
 	}
 	e.enqueue(p, proved)
+}
+
+// late says that a first message has waited too long to be answered. What its
+// sender says next will wait as long: beyond half of a client's patience that is
+// when the client has begun anew. Then all work is for nobody, and a gateway that
+// is behind never catches up; silence costs it next to nothing, and the client
+// asks again (rule E7). Patience after a RESUME is that of rule E6.
+func (e *Endpoint) late(resume bool, waited time.Duration) bool {
+	patience := e.cfg.Timers.Retry.Total()
+	if resume {
+		patience = e.cfg.Timers.AuthSilence
+	}
+	return waited > patience/2
 }
 
 // usable refuses what could only make a loop or a reflection.
@@ -271,7 +290,7 @@ func (e *Endpoint) enqueue(p Packet, proved bool) {
 	if proved {
 		q = &e.first.proved
 	}
-	if !q.push(waitingFirst{p, proved}, e.cfg.Limits.Queue) {
+	if !q.push(waitingFirst{p, proved, e.now - int64(p.Waited)}, e.cfg.Limits.Queue) {
 		e.drop(DropFull)
 	}
 }
@@ -291,7 +310,11 @@ func (e *Endpoint) serveQueues(n int) {
 		if !ok {
 			w, _ = second.pop()
 		}
-		e.serveFirst(w)
+		if e.late(false, time.Duration(e.now-w.at)) {
+			e.drop(DropLate)
+		} else {
+			e.serveFirst(w)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package ike
 import (
 	"crypto/sha256"
 	"slices"
+	"time"
 
 	"blackswan/spi"
 	"blackswan/wire"
@@ -32,6 +33,9 @@ const (
 	callPatience = 1e9 // ns
 )
 
+// callBehind is how long what comes may wait for us while we call more.
+const callBehind = 250 * time.Millisecond
+
 // rollCall is what of it is still to do: three cursors over one list, the
 // latest heard first.
 type rollCall struct {
@@ -41,6 +45,7 @@ type rollCall struct {
 	shown   uint64 // messages
 	awaited int    // lines that callWindow is about
 	behind  int    // cursor: lines before it are awaited no more
+	held    int64  // nobody is called before
 }
 
 type line struct {
@@ -99,7 +104,18 @@ func (c *rollCall) next() int64 {
 			}
 		}
 	}
+	if at != 0 {
+		at = max(at, c.held)
+	}
 	return at
+}
+
+// hold calls nobody for a while when a packet has waited for us: back-pressure
+// (rule C3), whatever it is that keeps us busy.
+func (c *rollCall) hold(now int64, waited time.Duration) {
+	if waited > callBehind {
+		c.held = now + int64(callBehind)
+	}
 }
 
 // opens is when the window lets one more be called.
@@ -136,6 +152,9 @@ func (c *rollCall) skip(r int) int {
 func (e *Endpoint) showRollCall(n int) {
 	c := &e.call
 	c.giveUp(e.now)
+	if c.held > e.now {
+		return
+	}
 	for r := range c.cursor {
 		for n > 0 {
 			i := c.skip(r)
