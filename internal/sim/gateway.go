@@ -311,12 +311,12 @@ func (g *Gateway) receive(p ike.Packet) {
 	} else if g.w.chance(0.05) {
 		i = g.w.dice.IntN(g.cfg.Shards)
 	}
-	g.shards[i].packet(p)
+	g.shards[i].arrive(p)
 }
 
 func (g *Gateway) forward(shard int, p ike.Packet, cause int) {
 	m := g.shards[shard]
-	m.after(0, func() { m.packet(p) })
+	m.after(0, func() { m.arrive(p) })
 }
 
 func (g *Gateway) send(m *machine, p ike.Packet) {

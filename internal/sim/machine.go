@@ -23,6 +23,7 @@ type machine struct {
 	idleT time.Time
 
 	asleep time.Time // until then the host is suspended
+	line   line
 
 	held  map[ike.Handle]*held
 	plane map[uint32]child // installed Child SAs by inbound SPI
@@ -64,7 +65,7 @@ func (m *machine) begin(cfg *ike.Config) {
 		panic("sim: " + err.Error())
 	}
 	m.e, m.life = e, m.life+1
-	m.held, m.plane = map[ike.Handle]*held{}, map[uint32]child{}
+	m.held, m.plane, m.line = map[ike.Handle]*held{}, map[uint32]child{}, line{}
 	m.look()
 }
 
@@ -90,7 +91,7 @@ func (m *machine) after(d time.Duration, do func()) {
 }
 
 func (m *machine) deadline() (time.Time, bool) {
-	return later(m.due, m.asleep), m.isDue && m.e != nil
+	return later(later(m.due, m.asleep), m.line.free), m.isDue && m.e != nil
 }
 
 // look asks when the Endpoint wants time again.
@@ -136,8 +137,12 @@ func (m *machine) advance() {
 		m.w.fail("%s is due for ever", m.name)
 		return
 	}
+	m.line.puts = 0
 	m.e.Advance(m.clock())
 	m.drain(0)
+	if _, gateway := m.owner.(*Gateway); gateway {
+		m.spend(time.Duration(m.line.puts) * m.w.message / 8) // lines of the roll call, retransmissions
+	}
 }
 
 // drain takes the outputs of one input, in their order.
@@ -191,6 +196,7 @@ func ownPacket(p ike.Packet) ike.Packet {
 
 // send lets a packet out, unless its SA waits for the disk.
 func (m *machine) send(o ike.Output) {
+	m.line.puts++
 	p := ownPacket(o.Packet)
 	if h := m.held[o.SA]; h != nil && o.SA != 0 {
 		h.packets = append(h.packets, p)
@@ -241,7 +247,7 @@ func (m *machine) answer(q *ike.Question) {
 		return
 	}
 	own := *q
-	m.after(200*time.Microsecond+m.w.within(2*time.Millisecond), func() {
+	m.after(m.work()+200*time.Microsecond+m.w.within(2*time.Millisecond), func() {
 		m.e.Answer(m.clock(), m.w.agree(&own))
 		m.drain(0)
 	})

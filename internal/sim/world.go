@@ -58,7 +58,10 @@ type World struct {
 	watch    *watch
 	natted   map[natKey]*Host // who has which public address and port
 	cheap    cheapGroup
-	fault    error
+
+	message, agreement time.Duration // what they cost a gateway (line.go)
+
+	fault error
 }
 
 // New builds a world in which nobody has connected yet.
@@ -117,6 +120,10 @@ func (w *World) Connect(d time.Duration) {
 		}
 	}
 }
+
+// Slow makes each shard of a gateway need so long for a message that it answers
+// and, beside that, for each key agreement. Zero is no time at all.
+func (w *World) Slow(message, agree time.Duration) { w.message, w.agreement = message, agree }
 
 // Run lets time pass. It returns early when there is a fault.
 func (w *World) Run(d time.Duration) {
