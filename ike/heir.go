@@ -81,6 +81,7 @@ func (e *Endpoint) rekeyed(sa *SA, x *creation, h heirOffer, shared []byte) {
 	if rival != nil {
 		from = rival
 	}
+	over := from.state != stateEstablished || rival == nil && x.rival.sa != 0 // deleted meanwhile
 	e.forget(sa)
 	if lost { // the peer deletes sa, and we what we have made
 		e.copyTo(heir, sa)
@@ -96,7 +97,14 @@ func (e *Endpoint) rekeyed(sa *SA, x *creation, h heirOffer, shared []byte) {
 	e.request(heir, requestToken) //rfc:6290-4.3-2
 	e.heirTicket(heir)
 	e.raise(heir, heir.serial, false) //rfc:5723-6.2-3
-	e.deleteSA(sa)
+	if over {
+		e.deleteSA(heir)
+	}
+	if sa.state == stateDeleting { // its DELETE has waited for this answer
+		e.request(sa, requestDelete)
+	} else {
+		e.deleteSA(sa)
+	}
 	e.nextRequest(heir)
 }
 

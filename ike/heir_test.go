@@ -309,3 +309,37 @@ func TestRFC5723_4_1_Renewal(t *testing.T) {
 		})
 	}
 }
+
+// Who deletes an IKE SA while its own rekey of it is under way deletes the heir
+// as well: nothing of the connection stays at either end, and no ticket of it.
+func TestRFC7296_2_25_2_DeletedDuringItsRekey(t *testing.T) {
+	for _, who := range []string{"gw", "cl"} {
+		w := rekeyWorld(t, "deleted during "+who, "aes128gcm16", "aes128gcm16")
+		w.connect()
+		w.run(time.Second)
+		old := *w.cl.ticket
+		n := w.gw
+		if who == "cl" {
+			n = w.cl
+		}
+		sa := n.live()[0]
+		w.act(n, "rekey ike")
+		c := Command{Kind: CommandClose, Conn: w.cl.conn}
+		if who == "gw" {
+			c = Command{Kind: CommandDelete, SA: sa.handle()}
+		}
+		n.e.Command(w.now, c)
+		w.drain(n)
+		if who == "gw" { // the client shall not begin anew here
+			w.cl.e.tunnels = nil
+		}
+		w.deliver()
+		w.run(time.Second)
+		if a, b := w.gw.e.ours.Len(), w.cl.e.ours.Len(); a+b != 0 || len(w.gw.plane())+len(w.cl.plane()) != 0 {
+			t.Errorf("%s: %d SAs at the gateway and %d at the client are left\n%s", who, a, b, w.text())
+		}
+		if s := w.opened(old.Ticket); !w.gw.e.floors.Below(s.Lineage, s.Serial+1) {
+			t.Errorf("%s: the heir's ticket is good", who)
+		}
+	}
+}
