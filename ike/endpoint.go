@@ -75,6 +75,8 @@ type Endpoint struct {
 	drain      drain
 	wake       int64 // earliest time of a tunnel's next attempt
 	freeHalves []*half
+	freed      []*SA // by this input
+	spare      []*SA // freed before
 
 	outs      []Output
 	drained   int
@@ -163,6 +165,7 @@ func (e *Endpoint) at(now time.Time) {
 	e.outs, e.drained = e.outs[:0], 0
 	e.events, e.records, e.childs = e.events[:0], e.records[:0], e.childs[:0]
 	e.arena, e.asker = e.arena[:0], Packet{}
+	e.spare, e.freed = append(e.spare, e.freed...), e.freed[:0]
 }
 
 // Packet takes one IKE datagram. p.Data is borrowed for the call, and is
@@ -271,7 +274,8 @@ func (e *Endpoint) newSA(original bool) *SA {
 
 // spawn gives an SA a slot; own is its SPI of ours.
 func (e *Endpoint) spawn(original bool, own wire.SPI) *SA {
-	sa := &SA{Original: original, Client: original, gen: e.generation()}
+	sa := e.takeSA()
+	sa.Original, sa.Client, sa.gen = original, original, e.generation()
 	if n := len(e.free); n > 0 {
 		sa.slot, e.free = e.free[n-1], e.free[:n-1]
 	} else {
@@ -287,6 +291,22 @@ func (e *Endpoint) spawn(original bool, own wire.SPI) *SA {
 		sa.spi.R = own
 	}
 	e.ours.Put(own, sa.slot+1)
+	return sa
+}
+
+// maxSpare is how many SAs that have ended are used again: when a storm ends
+// one for each that it begins, the collector has less to do.
+const maxSpare = 256
+
+// takeSA is an SA of which nothing is known.
+func (e *Endpoint) takeSA() *SA {
+	n := len(e.spare)
+	if n == 0 {
+		return &SA{}
+	}
+	sa := e.spare[n-1]
+	e.spare = e.spare[:n-1]
+	*sa = SA{}
 	return sa
 }
 

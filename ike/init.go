@@ -190,6 +190,9 @@ func (e *Endpoint) nonce(b []byte) []byte {
 	return b
 }
 
+// maxFreeHalves is how many halves wait to be used again.
+const maxFreeHalves = 1024
+
 // takeHalf takes a half from the free list; its slices keep their room.
 func (e *Endpoint) takeHalf() *half {
 	n := len(e.freeHalves)
@@ -214,8 +217,12 @@ func (e *Endpoint) freeHalf(sa *SA) {
 		}
 	}
 	sa.half = nil
-	*h = half{ni: h.ni[:0], nr: h.nr[:0]}
-	if len(e.freeHalves) < 4096 {
+	for i := range h.candidates {
+		c := &h.candidates[i]
+		*c = candidate{nr: c.nr[:0], req: c.req[:0]}
+	}
+	*h = half{ni: h.ni[:0], nr: h.nr[:0], msg1: h.msg1[:0], candidates: h.candidates[:0]}
+	if len(e.freeHalves) < maxFreeHalves {
 		e.freeHalves = append(e.freeHalves, h)
 	}
 }

@@ -128,6 +128,7 @@ func TestRFC4555_3_7_Routability(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := mobileWorld(t, c.name, func(gw, _ *Config) { gw.Connections[0].Routability, gw.Connections[0].DPD = c.when, 0 })
 			g, _ := w.one()
+			was := g.handle()
 			checked := false
 			w.lose = func(from *node, p Packet) bool { // the check never arrives
 				h, _ := wire.ParseHeader(p.Data)
@@ -141,7 +142,7 @@ func TestRFC4555_3_7_Routability(t *testing.T) {
 				t.Errorf("checked %v, traffic goes to %v", checked, w.gw.lastMove())
 			}
 			w.run(6 * time.Minute)
-			if gone := w.gw.e.bySPI(g.ours()) != g; gone != c.check {
+			if gone := w.gw.e.sa(was) == nil; gone != c.check {
 				t.Errorf("an address that never answers: the SA is gone %v", gone)
 			}
 		})

@@ -195,15 +195,17 @@ func TestRFC5685_5_LiveSAIsRedirected(t *testing.T) {
 	w.connect()
 	w.run(time.Second)
 	g, c := w.one()
+	old := c.handle()
 	tp := w.watch()
 	tp.lose = func(s sight) bool {
-		if s.from == w.cl && s.h.Exchange == wire.ExchangeIKEAuth && c.state != stateEstablished {
+		if s.from == w.cl && s.h.Exchange == wire.ExchangeIKEAuth && w.cl.e.sa(old) == nil {
 			t.Error("the old SA went before the new one stood")
 		}
 		return false
 	}
 	w.drainTo(w.gw, secondAddr.Addr().String())
 	w.run(time.Second)
+	tp.lose = nil
 	x := w.with2(gw2)
 	if !x.resumed || x.lineage != g.lineage {
 		t.Fatal("not resumed at the new gateway\n" + w.text())

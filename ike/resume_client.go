@@ -2,6 +2,7 @@ package ike
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"blackswan/internal/suite"
 	"blackswan/ticket"
@@ -123,7 +124,9 @@ func (e *Endpoint) resumeCandidate(sa *SA, p Packet, h wire.Header, nr []byte) {
 	}
 	sa.spi.R = h.SPIr
 	e.learnFirst(sa)
-	c := candidate{spir: h.SPIr, nr: append([]byte(nil), nr...), frag: sa.frag, ours: sa.rollCall, nat: sa.behind}
+	c := hf.another()
+	c.spir, c.frag, c.ours, c.nat = h.SPIr, sa.frag, sa.rollCall, sa.behind
+	c.nr = append(c.nr, nr...)
 	prf := e.prf(sa.suite)
 	suite.DeriveResume(prf, sa.suite, &e.scratch.keys, s.SKd, hf.ni, c.nr, uint64(sa.spi.I), uint64(sa.spi.R)) //rfc:5723-5-11
 	e.takeKeys(sa)
@@ -140,14 +143,20 @@ func (e *Endpoint) resumeCandidate(sa *SA, p Packet, h wire.Header, nr []byte) {
 	}
 	sa.state = stateAuth
 	e.composeAuth(sa, wire.Auth{Method: wire.AuthSharedKey, Data: own.bytes()}, nil) //rfc:5723-4.3.2-1 5723-4.3.3-1
-	c.req = append([]byte(nil), e.protect(sa, 0)...)
-	hf.candidates = append(hf.candidates, c)
+	c.req = append(c.req, e.protect(sa, 0)...)
 	e.openAuth(sa, c.req)
 	if hf.silentAt == 0 {
 		hf.silentAt = e.now + int64(e.cfg.Timers.AuthSilence)
 	}
 	hf.nacked, hf.nackAt = false, 0
 	e.schedule(sa)
+}
+
+// another is one more candidate, with the room that one of an earlier half had.
+func (h *half) another() *candidate {
+	n := len(h.candidates)
+	h.candidates = slices.Grow(h.candidates, 1)[:n+1]
+	return &h.candidates[n]
 }
 
 // choose makes the candidate that answered IKE_AUTH the SA's. It reports

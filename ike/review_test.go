@@ -35,12 +35,13 @@ func TestRFC7296_2_3_DeleteBehindWaitingRequests(t *testing.T) {
 	w := newWorld(t, "delete waits")
 	w.connect()
 	g, _ := w.one()
+	was := g.handle()
 	w.hold(w.gw, g, requestEmpty)
 	w.hold(w.gw, g, requestToken)
-	w.gw.e.Command(w.now, Command{Kind: CommandDelete, SA: g.handle()})
+	w.gw.e.Command(w.now, Command{Kind: CommandDelete, SA: was})
 	w.drain(w.gw)
 	w.run(time.Second)
-	if w.gw.e.bySPI(g.ours()) != nil || w.cl.count(EventDown) != 1 {
+	if w.gw.e.sa(was) != nil || w.cl.count(EventDown) != 1 {
 		t.Fatal("the SA was not deleted\n" + w.text() + w.dump())
 	}
 }
@@ -52,6 +53,7 @@ func TestRFC7296_2_21_MalformedResponse(t *testing.T) {
 		w := newWorld(t, "malformed response")
 		w.connect()
 		g, c := w.one()
+		was := g.handle()
 		w.lose = func(*node, Packet) bool { return true }
 		if kind == requestDelete {
 			w.gw.e.Command(w.now, Command{Kind: CommandDelete, SA: g.handle()})
@@ -64,7 +66,7 @@ func TestRFC7296_2_21_MalformedResponse(t *testing.T) {
 		p := w.craft(w.cl, c, wire.ExchangeInformational, true, 0, func(m *wire.Writer) { m.Raw(wire.PayloadKE, make([]byte, 8)) })
 		w.give(w.gw, p)
 		w.run(3 * time.Minute)
-		if x := w.gw.e.bySPI(g.ours()); kind == requestDelete && x != nil {
+		if x := w.gw.e.sa(was); kind == requestDelete && x != nil {
 			t.Error("a DELETE answered with nonsense never ends")
 		} else if kind == requestEmpty && x != nil && x.cold != nil {
 			t.Error("what waits is never sent")
@@ -113,9 +115,10 @@ func TestClientIsNeverStuck(t *testing.T) {
 		w := newWorld(t, "stuck "+name)
 		w.connect()
 		g, c := w.one()
+		was := c.spi
 		end(w, g, c)
 		w.run(5 * time.Minute)
-		if n := w.cl.live(); len(n) != 1 || n[0].spi == c.spi {
+		if n := w.cl.live(); len(n) != 1 || n[0].spi == was {
 			t.Errorf("%s: %d SAs\n%s\n%s", name, len(n), w.text(), w.dump())
 		}
 	}
