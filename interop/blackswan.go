@@ -165,10 +165,16 @@ type SA struct {
 	State    string
 	Resumed  bool
 	Suite    string
+	Child    string // name of the Child SA of the next two
 	ChildIn  string `json:"child_in"`
 	ChildOut string `json:"child_out"`
 	Traffic  Traffic
-	By       string `json:"detected_by"` // how the loss of the SA before was learned
+	Children []struct { // those beside that one
+		Name, In, Out string
+		Traffic       Traffic
+	}
+	Wanted []struct{ Name, Refused string }
+	By     string `json:"detected_by"` // how the loss of the SA before was learned
 }
 
 // Do runs a command about this running program, such as delete.
