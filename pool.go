@@ -39,9 +39,13 @@ func (p *pool) do(f func()) bool {
 	return true
 }
 
+// work does jobs while there are any. After each it lets go of its CPU: a shard
+// that waits for it serves resumes, which no full handshake may delay (rule E5),
+// and would get it only after ten milliseconds of key agreements otherwise.
 func (p *pool) work(f func()) {
 	for ok := true; ok; f, ok = p.next() {
 		f()
+		runtime.Gosched()
 	}
 }
 

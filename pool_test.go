@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 )
@@ -79,6 +80,28 @@ func TestPoolKeepsOrder(t *testing.T) {
 			<-step
 		}
 	})
+}
+
+// TestPoolLetsOthersGoFirst: a shard that wants the CPU of a worker waits for the
+// job at hand, not for all that wait: full handshakes do not delay resumes.
+func TestPoolLetsOthersGoFirst(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	p := &pool{workers: 1, room: 100}
+	var done atomic.Int64
+	most := int64(0)
+	for range 100 {
+		if !p.do(func() { done.Add(1) }) {
+			t.Fatal("a job was refused")
+		}
+	}
+	for done.Load() < 100 { // a shard that has something to do whenever it may
+		before := done.Load()
+		runtime.Gosched()
+		most = max(most, done.Load()-before)
+	}
+	if most > 5 {
+		t.Errorf("%d jobs were done while a shard waited", most)
+	}
 }
 
 func TestPoolOfTheProcess(t *testing.T) {
