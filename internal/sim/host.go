@@ -172,6 +172,12 @@ func (h *Host) Move() {
 	}
 }
 
+// Begin connects the client, unless it is connected.
+func (c *Client) Begin() {
+	c.wanted = true
+	c.host.connect(c)
+}
+
 // Close ends the client's connection for good: DELETE.
 func (c *Client) Close() {
 	c.wanted, c.begun = false, 0

@@ -182,7 +182,7 @@ func (x *watch) hostEvent(h *Host, ev *ike.Event) {
 		x.fallbacks++
 	case ike.EventDetected:
 		x.detected[ev.By]++
-		if _, live := x.atGateway[ev.SPIs]; live && ev.By != ike.ByTimeout {
+		if _, live := x.atGateway[ev.SPIs]; live && ev.By != ike.ByTimeout && ev.By != ike.ByNothing { // nothing: by order
 			x.w.fail("%s gave up %s for a token (%s), and the gateway has it", h.m.name, ev.SPIs, ev.By)
 		}
 	}

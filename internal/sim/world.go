@@ -116,7 +116,7 @@ func (w *World) Connect(d time.Duration) {
 	for _, c := range w.Clients {
 		if !c.wanted {
 			c.wanted = true
-			w.after(w.within(d), func() { c.host.connect(c) })
+			w.after(w.within(d), c.Begin)
 		}
 	}
 }
