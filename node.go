@@ -29,8 +29,8 @@ type node struct {
 	log   *slog.Logger
 	dir   *state.Dir // nil: nothing survives
 	boot  *state.Boot
-	plane dataplane.Plane
-	keys  *keylog.Log // nil: keys are not logged
+	plane dataplane.Plane // nil: no traffic is carried
+	keys  *keylog.Log     // nil: keys are not logged
 	peers atomic.Pointer[[]*peer]
 	ring  atomic.Pointer[[]ticket.Key]
 
@@ -206,8 +206,8 @@ func (n *node) run() {
 	if n.host != nil {
 		n.running.Go(func() { n.host.keep(n.stop) })
 	}
-	if reports := n.plane.Reports(); reports != nil {
-		n.running.Go(func() { n.carryReports(reports) })
+	if n.plane != nil && n.plane.Reports() != nil {
+		n.running.Go(func() { n.carryReports(n.plane.Reports()) })
 	}
 	if n.dir != nil {
 		n.running.Go(n.housekeep)
@@ -238,7 +238,10 @@ func (n *node) close() error {
 			}
 			<-s.done
 		}
-		errs := []error{n.plane.Close()}
+		var errs []error
+		if n.plane != nil {
+			errs = append(errs, n.plane.Close())
+		}
 		n.running.Wait()
 		n.errands.wait()
 		for _, s := range n.shards {

@@ -207,14 +207,10 @@ func (s *shard) carryOut(now time.Time, forwarded bool) {
 			}
 		case ike.OutputAsk:
 			s.ask(o.Question)
-		case ike.OutputInstall:
-			s.install(now, o.Child)
-		case ike.OutputRemove:
-			s.remove(o.Child)
-		case ike.OutputMove:
-			s.move(o.Child)
-		case ike.OutputPrefer:
-			_ = s.node.plane.Prefer(o.Child.SPIIn) // it may have refused to install it
+		case ike.OutputInstall, ike.OutputRemove, ike.OutputMove, ike.OutputPrefer:
+			if s.node.plane != nil {
+				s.carry(now, o)
+			}
 		case ike.OutputRecord:
 			s.keep.record(now, o)
 		case ike.OutputForward:
@@ -299,6 +295,21 @@ func (s *shard) order(f func(now time.Time)) bool {
 	}
 }
 
+// carry tells the plane of a Child SA. It may have refused to install it: then
+// it knows nothing of what comes after.
+func (s *shard) carry(now time.Time, o ike.Output) {
+	switch o.Kind {
+	case ike.OutputInstall:
+		s.install(now, o.Child)
+	case ike.OutputRemove:
+		s.remove(o.Child)
+	case ike.OutputMove:
+		s.move(o.Child)
+	case ike.OutputPrefer:
+		_ = s.node.plane.Prefer(o.Child.SPIIn)
+	}
+}
+
 func (s *shard) install(now time.Time, c *ike.Child) {
 	child := dataplane.Child{
 		Connection: c.Connection, Peer: maphash.Bytes(s.node.seed, c.Peer), SPIIn: c.SPIIn, SPIOut: c.SPIOut, Suite: c.Suite,
@@ -318,7 +329,7 @@ func (s *shard) install(now time.Time, c *ike.Child) {
 }
 
 func (s *shard) remove(c *ike.Child) {
-	_ = s.node.plane.Remove(c.SPIIn) // it may have refused to install it
+	_ = s.node.plane.Remove(c.SPIIn)
 	if h := s.node.host; h != nil {
 		h.removed(c.SPIIn)
 	}
@@ -326,7 +337,7 @@ func (s *shard) remove(c *ike.Child) {
 
 func (s *shard) move(c *ike.Child) {
 	to := dataplane.Path{Local: s.node.source(c.Local), Remote: c.Remote, Encap: c.Encap, Behind: c.Behind}
-	_ = s.node.plane.Move(c.SPIIn, to) // it may have refused to install it
+	_ = s.node.plane.Move(c.SPIIn, to)
 	if h := s.node.host; h != nil {
 		h.moved(c.Remote.Addr())
 	}

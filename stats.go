@@ -29,9 +29,11 @@ func (n *node) Status(most int) Status {
 	if st.RollCall == "" {
 		st.RollCall = "ours"
 	}
-	totals, drops := n.plane.Totals()
-	st.Traffic = traffic(totals)
-	st.Traffic.Device, st.Traffic.Drops = n.deviceName(), drops
+	if n.plane != nil {
+		totals, drops := n.plane.Totals()
+		st.Traffic = traffic(totals)
+		st.Traffic.Device, st.Traffic.Drops = n.deviceName(), drops
+	}
 	st.Totals.Detected = map[string]uint64{}
 	st.Totals.RollCall = n.restored.entries
 	var packets udp.Stats
@@ -117,7 +119,10 @@ func (s *shard) saStatus(now time.Time, v ike.View) SAStatus {
 }
 
 func (s *shard) childStatus(c ike.ChildView) ChildStatus {
-	carried, _ := s.node.plane.Traffic(c.In) // nothing if the plane refused it
+	var carried dataplane.Traffic
+	if s.node.plane != nil {
+		carried, _ = s.node.plane.Traffic(c.In) // nothing if the plane refused it
+	}
 	return ChildStatus{Name: c.Name, In: fmt.Sprintf("%08x", c.In), Out: fmt.Sprintf("%08x", c.Out), Traffic: traffic(carried)}
 }
 

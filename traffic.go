@@ -6,7 +6,6 @@ import (
 	"net/netip"
 
 	"blackswan/dataplane"
-	"blackswan/dataplane/none"
 	"blackswan/dataplane/tunnel"
 	"blackswan/internal/udp"
 )
@@ -29,12 +28,12 @@ type carrier interface {
 	Stray(m udp.Message)
 }
 
-// openPlane makes the plane that the configuration asks for.
+// openPlane makes the plane that the configuration asks for; none when nothing
+// is to be carried.
 func (n *node) openPlane() error {
 	if n.plane = n.cfg.Plane; n.plane != nil {
 		return nil
 	}
-	n.plane = none.Open()
 	if n.cfg.Device == nil && (n.cfg.Traffic == "off" || n.cfg.Traffic == "") {
 		return nil
 	}

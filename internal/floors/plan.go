@@ -52,7 +52,6 @@ var plan = []Room{
 	{Path: "internal/udp/udptest", Floor: 2, Kit: true, Beside: []string{"internal/udp"}},
 
 	{Path: "dataplane/keysonly", Floor: 3},
-	{Path: "dataplane/none", Floor: 3},
 	{Path: "dataplane/tunnel", Floor: 3},
 	{Path: "dataplane/xfrm", Floor: 3},
 	{Path: "store/bolt", Floor: 3},
