@@ -88,6 +88,9 @@ func (e *Endpoint) narrow(sa *SA, o *offer, ts *selectors, local, remote wire.TS
 // fitting are the selectors of the policy that a request for a new Child SA
 // means: the one of which it asks for most, and of equals the first.
 func (e *Endpoint) fitting(sa *SA, local, remote wire.TS) (best *selectors) {
+	if len(sa.conn.Further) == 0 {
+		return nil
+	}
 	most := 0
 	for i := range len(sa.conn.Further) + 1 {
 		var o offer
