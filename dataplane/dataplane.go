@@ -81,8 +81,7 @@ type Plane interface {
 	Move(spiIn uint32, to Path) error
 
 	// Prefer ends the waiting of the Child SA with that inbound SPI: packets
-	// that fit several leave by it from now. One that does not wait stays as it
-	// is.
+	// that fit several leave by it from now, as if it were the newest.
 	Prefer(spiIn uint32) error
 
 	// Remove ends the Child SA with that inbound SPI.

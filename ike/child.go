@@ -274,7 +274,9 @@ func (e *Endpoint) prefer(sa *SA, c *child) {
 		return
 	}
 	c.waits = false
-	e.tellChild(OutputPrefer, sa, c)
+	if c.phase == phaseUp {
+		e.tellChild(OutputPrefer, sa, c)
+	}
 	if c.worn || c.phase == phaseClosing {
 		c.rekeyAt = e.now
 		e.schedule(sa)

@@ -2,6 +2,7 @@ package ike
 
 import (
 	"bytes"
+	"slices"
 
 	"blackswan/wire"
 )
@@ -120,6 +121,11 @@ func (e *Endpoint) released(sa *SA, k *child) {
 	}
 	k.endAt = e.now + int64(e.cfg.Timers.Linger)
 	e.schedule(sa)
+	for _, x := range slices.Concat(sa.more(), []*child{&sa.child}) { // the newest last
+		if x.phase == phaseUp && !x.waits {
+			e.tellChild(OutputPrefer, sa, x) // the peer takes nothing by k any more
+		}
+	}
 }
 
 // releaseAnswered ends those that our DELETE has named.

@@ -74,6 +74,7 @@ type node struct {
 	kids      []Child
 	removed   []Child
 	preferred []uint32
+	leaves    []uint32 // SPIs of what is installed, what traffic leaves by last
 	roll      map[int]Entry
 	kidmap    map[int]Survivor
 	ticket    *Record
@@ -176,6 +177,7 @@ func (w *world) drain(n *node) {
 	for {
 		o, ok := n.e.Next()
 		if !ok {
+			w.leavesByLive(n)
 			return
 		}
 		switch o.Kind {
@@ -190,8 +192,10 @@ func (w *world) drain(n *node) {
 			c.IntegIn, c.IntegOut = append([]byte(nil), c.IntegIn...), append([]byte(nil), c.IntegOut...)
 			c.LocalTS, c.RemoteTS = slices.Clone(c.LocalTS), slices.Clone(c.RemoteTS)
 			n.kids = append(n.kids, c)
+			n.leave(c.SPIIn, c.Waits)
 		case OutputPrefer:
 			n.preferred = append(n.preferred, o.Child.SPIIn)
+			n.leave(o.Child.SPIIn, false)
 		case OutputMove:
 			n.moves = append(n.moves, *o.Child)
 		case OutputRemove:

@@ -222,11 +222,8 @@ func (p *Plane) Prefer(spiIn uint32) error {
 	return err
 }
 
-// prefer lets c send, if it waited. p.mu is held.
+// prefer lets c send. p.mu is held.
 func (p *Plane) prefer(c *child) {
-	if !c.waits.Load() {
-		return
-	}
 	p.policy.remove(c)
 	c.waits.Store(false)
 	p.installs++

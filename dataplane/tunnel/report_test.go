@@ -113,6 +113,11 @@ func TestWaits(t *testing.T) {
 			if got := by(); got != spi+1 {
 				t.Errorf("%s: it still sends by %08x", how, got)
 			}
+			if err := gateway.Prefer(spi ^ 0xffff); (err == nil) != (how != "removed") {
+				t.Fatal(err)
+			} else if got := by(); err == nil && got != spi {
+				t.Errorf("%s: the older one is preferred, and it sends by %08x", how, got)
+			}
 		})
 	}
 }
