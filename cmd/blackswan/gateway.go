@@ -148,10 +148,11 @@ func gatewayHandlers(g *blackswan.Gateway) control.Handlers {
 	return control.Handlers{
 		control.Status: statusHandler(g.Status),
 		control.RotateKeys: func(ctx context.Context, r control.Request) (any, error) {
-			if err := g.RotateTickets(ctx); err != nil {
+			err := g.RotateTickets(ctx)
+			if err != nil && !errors.Is(err, blackswan.ErrShared) {
 				return nil, err
 			}
-			return struct{}{}, g.RotateQCD(ctx)
+			return struct{}{}, errors.Join(err, g.RotateQCD(ctx))
 		},
 		control.RevokeKeys: func(ctx context.Context, r control.Request) (any, error) {
 			dropped, err := g.RevokeTickets(ctx)

@@ -150,6 +150,12 @@ func (g *program) text() string {
 // await waits for a line with that text and returns it.
 func (g *program) await(t *testing.T, text string) string {
 	t.Helper()
+	return g.awaitNth(t, text, 1)
+}
+
+// awaitNth waits for the nth line with that text.
+func (g *program) awaitNth(t *testing.T, text string, n int) string {
+	t.Helper()
 	late := time.After(20 * time.Second)
 	for seen := 0; ; {
 		g.mu.Lock()
@@ -158,6 +164,9 @@ func (g *program) await(t *testing.T, text string) string {
 		g.mu.Unlock()
 		for _, line := range lines {
 			if strings.Contains(line, text) {
+				n--
+			}
+			if n == 0 {
 				return line
 			}
 		}

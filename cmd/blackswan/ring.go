@@ -15,10 +15,13 @@ import (
 	"blackswan/ticket"
 )
 
-// ringOf reads the keys of a gateway's tickets from a copy of its state
-// directory, which lies within it: a running gateway is not disturbed, and
-// nothing of its own is changed.
+// ringOf reads the keys of a gateway's tickets: from the file that it shares
+// with others, or from a copy of its state directory, which lies within it: a
+// running gateway is not disturbed, and nothing of its own is changed.
 func ringOf(dir string) (keys []ticket.Key, err error) {
+	if info, err := os.Stat(dir); err == nil && info.Mode().IsRegular() {
+		return state.ReadRing(dir)
+	}
 	if _, err := os.Stat(filepath.Join(dir, "store.db")); err != nil {
 		return nil, usage(fmt.Errorf("blackswan: %w: is %s the state directory of a gateway?", err, dir))
 	}

@@ -24,8 +24,9 @@ func ticketCommand() *cobra.Command {
 		Use:   "inspect [NAME]",
 		Short: "Show the ticket that a client keeps for a connection",
 		Long: `Shows what a client keeps to resume the connection NAME ("gateway" if it was made
-by flags). With the state directory of its gateway it opens the ticket itself as
-the gateway would; nothing there is changed. Keys are not shown.
+by flags). With the state directory of its gateway, or the file of ticket keys
+that it shares, it opens the ticket itself as the gateway would; nothing there is
+changed. Keys are not shown.
 ` + exitCodes,
 		Args: args(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -37,7 +38,7 @@ the gateway would; nothing there is changed. Keys are not shown.
 		},
 	}
 	inspect.Flags().StringVar(&dir, "state", defaultState(blackswan.RoleClient), "state directory of the client")
-	inspect.Flags().StringVar(&gateway, "gateway-state", "", "state directory of the gateway")
+	inspect.Flags().StringVar(&gateway, "gateway-state", "", "state directory of the gateway, or its file of shared ticket keys")
 	return group("ticket", "The tickets of a client", inspect)
 }
 

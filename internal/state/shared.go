@@ -34,8 +34,11 @@ const (
 	maxRingKeys = 64
 )
 
-// ErrTurned is in the error of TurnRing.
-var ErrTurned = errors.New("its newest key is not used yet")
+// What is in the errors of TurnRing.
+var (
+	ErrTooSoon = errors.New("too soon for the other gateways")
+	ErrTurned  = errors.New("its newest key is not used yet")
+)
 
 // CreateRing makes a ring file with a new key after the older ones, whose
 // tickets stay good. Without older ones, the new key seals at once. The file is
@@ -52,7 +55,7 @@ func CreateRing(path string, older []ticket.Key, now time.Time, rand io.Reader) 
 	}
 	err = locked(path, func() error { return durable.Create(path, appendRingFile(nil, keys), 0o600) })
 	if errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("state: %w: 'blackswan keys turn' adds a key to it; only if its tickets shall all die, remove it and make another", err)
+		return nil, fmt.Errorf("state: %s: %w: 'blackswan keys turn' adds a key to it; only if all its tickets shall die, remove it and make another", path, fs.ErrExist)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
@@ -87,7 +90,7 @@ func ReadRing(path string) ([]ticket.Key, error) {
 // It is on disk when it is returned.
 func TurnRing(path string, now time.Time, in time.Duration, rand io.Reader) (keys []ticket.Key, err error) {
 	if in < ticket.PublishDelay {
-		return nil, fmt.Errorf("state: turn %s: a key that is used in %v is too soon for the other gateways: give them %v at least", path, in, ticket.PublishDelay)
+		return nil, fmt.Errorf("state: turn %s: a key that is used in %v is %w: give them %v at least", path, in, ErrTooSoon, ticket.PublishDelay)
 	}
 	if _, err := ReadRing(path); err != nil {
 		return nil, err // before a lock file is left beside nothing
