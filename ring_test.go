@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -301,6 +302,18 @@ func TestRuleB3_SharedTicketsShareNoTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
 		l.share()
+		var astray atomic.Bool
+		var led, answers atomic.Int32
+		l.net.Path = func(m *udp.Message) bool {
+			if astray.Load() && m.Remote.Addr() == gatewayAddr {
+				m.Remote = netip.AddrPortFrom(otherAddr, m.Remote.Port())
+				led.Add(1)
+			}
+			if m.Local.Addr() == otherAddr {
+				answers.Add(1)
+			}
+			return true
+		}
 		g, gr := l.gateway()
 		o, or := l.another()
 		for _, secret := range [][2]any{{g.boot.QCD, o.boot.QCD}, {g.boot.SPIKeys[0], o.boot.SPIKeys[0]}, {g.boot.Installation, o.boot.Installation}} {
@@ -326,24 +339,14 @@ func TestRuleB3_SharedTicketsShareNoTokens(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		l.want("gateway", Established, 1)
 
-		led, answers := 0, 0
-		l.net.Path = func(m *udp.Message) bool {
-			if m.Remote.Addr() == gatewayAddr {
-				m.Remote = netip.AddrPortFrom(otherAddr, m.Remote.Port())
-				led++
-			}
-			if m.Local.Addr() == otherAddr {
-				answers++
-			}
-			return true
-		}
+		astray.Store(true)
 		for range 3 {
 			c.linkChanged() // a liveness check
 			time.Sleep(2 * time.Second)
 		}
-		l.net.Path = nil
-		if led == 0 || answers == 0 {
-			t.Errorf("%d messages were led astray, %d answered", led, answers)
+		astray.Store(false)
+		if led.Load() == 0 || answers.Load() == 0 {
+			t.Errorf("%d messages were led astray, %d answered", led.Load(), answers.Load())
 		}
 		if st := o.Status(0); !st.QCD || st.Epoch < 4 || st.Totals.TokensShown != 0 || st.Totals.RollCallShown != 0 {
 			t.Errorf("the other one: %+v", st)
