@@ -245,6 +245,9 @@ func (e *Endpoint) inherit(from, to *SA) {
 	to.endAt = sooner(login, to.endAt)
 	e.planRekey(to)
 	e.event(to, Event{Kind: EventRekeyed, Old: from.spi})
+	if e.leaves(to) { // the client heeds no REDIRECT on the old one any more
+		e.request(to, requestRedirect)
+	}
 }
 
 // handDown moves the Child SAs, and what waits to be said about them.

@@ -148,3 +148,24 @@ func TestRFC5685_11_NothingElseChanges(t *testing.T) {
 		t.Error("the connection is another one now")
 	}
 }
+
+// A REDIRECT that is overtaken by a rekey of its IKE SA is said again on the
+// heir: a draining gateway is empty in the end.
+func TestRFC5685_5_RekeyOvertakesRedirect(t *testing.T) {
+	w, gw2 := redirectWorld(t, "overtaken")
+	w.connect()
+	w.run(time.Second)
+	w.drainTo(w.gw, secondAddr.Addr().String())
+	w.advanceNodes()
+	said := w.flight // and is on its way for a while
+	w.flight = nil
+	w.act(w.cl, "rekey ike")
+	w.deliver()
+	w.flight = said
+	w.deliver()
+	w.run(time.Minute)
+	w.with(gw2)
+	if len(w.gw.live()) != 0 || w.gw.count(EventDrained) != 1 {
+		t.Errorf("%d SAs are left\n%s", len(w.gw.live()), w.text())
+	}
+}
