@@ -95,7 +95,7 @@ func (g *Gateway) Goodbye() (sas int, err error) {
 func (s *shard) goodbye(now time.Time) {
 	var some []ike.Handle
 	s.e.Views(now, func(v ike.View) bool {
-		if v.State == "established" {
+		if v.State == "established" || v.State == "replaced" {
 			some = append(some, v.SA)
 		}
 		return len(some) < farewells

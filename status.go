@@ -85,7 +85,7 @@ type SAStatus struct {
 	Peer       string         `json:"peer"`
 	Remote     netip.AddrPort `json:"remote"`
 	NAT        bool           `json:"nat"`   // UDP encapsulated
-	State      string         `json:"state"` // "half_open", "established", "deleting"
+	State      string         `json:"state"` // "half_open", "established", "replaced" by its rekey, "deleting"
 	Resumed    bool           `json:"resumed"`
 	Suite      string         `json:"suite"`
 	Age        time.Duration  `json:"age_ns"`

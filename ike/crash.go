@@ -413,8 +413,9 @@ func (e *Endpoint) Plane(now time.Time, r Report) {
 
 // follow moves sa to where its peer is now: only a peer behind a NAT moves so,
 // only if we are not behind one ourselves, once a second (rule G3, RFC 7296 2.23).
+// Bare ESP has no port, and tells nothing of where IKE finds the peer.
 func (e *Endpoint) follow(sa *SA, p Packet) {
-	if !sa.behind || sa.natted || sa.Original || p.Remote == sa.remote.addrPort() || e.now-sa.moved < 1e9 {
+	if p.Remote.Port() == 0 || !sa.behind || sa.natted || sa.Original || p.Remote == sa.remote.addrPort() || e.now-sa.moved < 1e9 {
 		return
 	}
 	sa.moved = e.now

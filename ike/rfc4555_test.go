@@ -33,6 +33,13 @@ func TestRFC4555_3_8_ESPMoves(t *testing.T) {
 	w := mobileWorld(t, "ESP moves")
 	g, _ := w.one()
 	g.behind = true
+	before := g.remote
+	bare := Report{Kind: ReportMoved, SPI: g.child.in, Local: g.local.addrPort(), Remote: netip.AddrPortFrom(elsewhere.Addr(), 0)}
+	w.gw.e.Plane(w.now, bare)
+	w.drain(w.gw)
+	if g.remote != before || len(w.gw.moves) != 0 {
+		t.Error("bare ESP says where IKE finds the client")
+	}
 	w.gw.e.Plane(w.now, Report{Kind: ReportMoved, SPI: g.child.in, Local: g.local.addrPort(), Remote: elsewhere, Marker: true})
 	w.drain(w.gw)
 	if g.remote.addrPort() != elsewhere || w.gw.lastMove() != elsewhere {

@@ -17,8 +17,8 @@ type View struct {
 	Connection *Connection
 	Identity   []byte // the peer's: type octet and data; empty before IKE_AUTH
 	Remote     netip.AddrPort
-	Marker     bool // UDP encapsulated
-	State      string
+	Marker     bool   // UDP encapsulated
+	State      string // half_open, established, replaced (its rekey has made another), deleting
 	Resumed    bool
 	Suite      suite.Suite
 	Born       int64         // Unix seconds; 0: not established yet
@@ -60,11 +60,14 @@ func (e *Endpoint) view(now time.Time, sa *SA) View {
 		SA: sa.handle(), SPIs: sa.spi, Original: sa.Original, Connection: sa.conn, Identity: sa.peer,
 		Remote: sa.remote.addrPort(), Marker: sa.marker, State: "half_open", Resumed: sa.resumed, Suite: sa.suite, Generation: sa.gen,
 	}
-	switch sa.state {
-	case stateEstablished:
-		v.State = "established"
-	case stateDeleting:
+	switch {
+	case sa.state == stateDeleting:
 		v.State = "deleting"
+	case sa.state != stateEstablished:
+	case sa.replaced():
+		v.State = "replaced"
+	default:
+		v.State = "established"
 	}
 	if sa.born != 0 {
 		v.Born, v.Silent = sa.born, now.Sub(e.time(sa.heard))

@@ -45,6 +45,27 @@ func TestViews(t *testing.T) {
 	}
 }
 
+// Of two IKE SAs one of which replaces the other only one is established.
+func TestViewsOfARekey(t *testing.T) {
+	w := rekeyWorld(t, "views of a rekey", "aes128gcm16", "aes128gcm16")
+	w.connect()
+	w.run(time.Second)
+	old, _ := w.one()
+	w.lose = func(from *node, _ Packet) bool { return from == w.gw }
+	w.act(w.cl, "rekey ike")
+	w.deliver()
+	w.lose = nil
+	all := views(w.gw, w.now)
+	if len(all) != 2 {
+		t.Fatalf("%d views", len(all))
+	}
+	for _, v := range all {
+		if (v.SPIs == old.spi) != (v.State == "replaced") || (v.SPIs != old.spi) != (v.State == "established") {
+			t.Errorf("%s is %s", v.SPIs, v.State)
+		}
+	}
+}
+
 func TestViewsStop(t *testing.T) {
 	w := newWorld(t, "views stop")
 	w.connect()
