@@ -155,7 +155,7 @@ type Connection struct {
 	GatewayNATPort uint16
 
 	// Gateways are others, as "host" or "host:port", with the same identity and
-	// secrets: a redirect that nothing authenticates leads only to these, and
+	// TicketKeys: a redirect that nothing authenticates leads only to these, and
 	// who finds the gateway silent tries them.
 	Gateways []string
 

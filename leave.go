@@ -22,9 +22,10 @@ const (
 )
 
 // Drain sends every client to another gateway, an address or a name that has
-// the same identity and secrets, and then ends Run. Clients that do not follow
-// REDIRECT are left behind in silence: their tickets stay good. It returns how
-// many SAs there are; draining again names another gateway for those left.
+// the same identity and shares our ticket keys, and then ends Run. Where it does
+// not share them, the clients log in anew. Clients that do not follow REDIRECT
+// are left behind in silence: their tickets stay good. It returns how many SAs
+// there are; draining again names another gateway for those left.
 func (g *Gateway) Drain(to string) (sas int, err error) {
 	if to == "" || len(to) > 255 {
 		return 0, fmt.Errorf("blackswan: drain: %q names no gateway: give its name or address", to)
@@ -42,6 +43,9 @@ func (g *Gateway) Drain(to string) (sas int, err error) {
 		}
 	}
 	g.log.Info("draining", "to", to, "sas", sas)
+	if g.cfg.TicketKeys == "" {
+		g.log.Warn("no ticket keys are shared, so the clients log in anew: name the file of 'blackswan keys new' as ticket_keys at both gateways")
+	}
 	return sas, nil
 }
 

@@ -8,8 +8,8 @@ import (
 
 // Draining, RFC 5685 at the gateway: everybody who follows REDIRECT is sent to
 // another gateway, at a pace, and so is who comes meanwhile. Nobody is told
-// DELETE, so no ticket dies of it (rules D6, F2): with the same secrets the
-// other gateway resumes what was here.
+// DELETE, so no ticket dies of it (rules D6, F2): with the same ring the other
+// gateway resumes what was here.
 
 // drainBatch SAs are told every drainEvery ns: the other gateway must bear it.
 const (

@@ -22,9 +22,10 @@ func drainCommand() *cobra.Command {
 		Use:   "drain GATEWAY",
 		Short: "Send every client of a running gateway to another one, then stop it",
 		Long: `Sends every client of a running gateway to another one (RFC 5685), a name or an
-address that has the same identity and secrets, and stops the gateway when they
-are gone. They resume there: no ticket dies of it. Clients that do not follow
-are left behind in silence. It waits for the end.
+address that has the same identity and shares its ticket keys ('blackswan keys
+new'), and stops the gateway when they are gone. They resume there: no ticket dies
+of it. Clients that do not follow are left behind in silence. It waits for the
+end, half a minute after the last client was told.
 ` + exitCodes,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {

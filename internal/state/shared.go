@@ -90,7 +90,7 @@ func ReadRing(path string) ([]ticket.Key, error) {
 // It is on disk when it is returned.
 func TurnRing(path string, now time.Time, in time.Duration, rand io.Reader) (keys []ticket.Key, err error) {
 	if in < ticket.PublishDelay {
-		return nil, fmt.Errorf("state: turn %s: a key that is used in %v is %w: give them %v at least", path, in, ErrTooSoon, ticket.PublishDelay)
+		return nil, fmt.Errorf("state: %s: a key that is used in %v is %w: give them %v at least", path, in, ErrTooSoon, ticket.PublishDelay)
 	}
 	if _, err := ReadRing(path); err != nil {
 		return nil, err // before a lock file is left beside nothing
@@ -127,10 +127,10 @@ func nextRing(path string, old []ticket.Key, now time.Time, in time.Duration, ra
 	last := newest(old)
 	switch {
 	case last.Created > published:
-		return nil, fmt.Errorf("state: turn %s: %w, but from %s on: turn it after that, or set the clock of this machine",
+		return nil, fmt.Errorf("state: %s: %w, but from %s on: turn it after that, or set the clock of this machine",
 			path, ErrTurned, time.Unix(last.Created, 0).Add(ticket.PublishDelay).UTC().Format(time.DateTime))
 	case len(old) >= maxRingKeys:
-		return nil, fmt.Errorf("state: turn %s: it has %d keys, because it was turned so often within the life of a ticket: the first goes at %s",
+		return nil, fmt.Errorf("state: %s: it has %d keys, because it was turned so often within the life of a ticket: the first goes at %s",
 			path, len(old), time.Unix(old[0].OpenUntil, 0).UTC().Format(time.DateTime))
 	}
 	return ticket.Rotate(old, published, 2*TurnEvery, ticket.DefaultLife, rand)
