@@ -43,11 +43,14 @@ func (n *node) limits() ike.Limits {
 	l := ike.DefaultLimits()
 	switch n.cfg.Cookie {
 	case "always":
-		l.CookieAt, l.HalfResumes = 0, 0
+		l.CookieAt, l.ResumeCookieAt = 0, 0
 	case "never":
 		l.CookieAt = -n.count
 	}
-	for _, x := range []*int{&l.HalfOpen, &l.CookieAt, &l.HalfResumes, &l.SAs, &l.Questions, &l.Tombstones, &l.Floors, &l.Reassemblies, &l.Queue} {
+	for _, x := range []*int{
+		&l.HalfOpen, &l.CookieAt, &l.HalfResumes, &l.ResumeCookieAt, &l.SAs, &l.SAsOfPeer, &l.Questions, &l.Queue,
+		&l.Duplicates, &l.Responses, &l.Reassemblies, &l.Tombstones, &l.Survivors, &l.Floors,
+	} {
 		*x /= n.count
 	}
 	return l

@@ -299,6 +299,7 @@ func (e *Endpoint) acceptAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 			e.initialContact(sa, sa.peer)
 		}
 	}
+	e.boundPeer(sa.peer)
 	ni, nr := sa.half.ni, sa.half.nr
 	away := e.leaves(sa)
 	child, refusal := offer{}, wire.NotifyType(0)

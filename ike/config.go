@@ -53,15 +53,20 @@ const (
 // Limits bound what strangers can make an Endpoint hold. They are this
 // shard's share: totals divided by the number of shards.
 type Limits struct {
-	HalfOpen     int // half-open SAs of IKE_SA_INIT
-	CookieAt     int // half-open SAs above which IKE_SA_INIT needs a COOKIE; 0: always, negative: never
-	HalfResumes  int // half-open resumes above which every resume needs a COOKIE (rule E3)
-	SAs          int // established SAs
-	Questions    int // open questions of full handshakes (rule E7)
-	Tombstones   int // SPIs of dropped SAs that may still be answered with a token (rule A4)
-	Floors       int // lineages with a remembered floor (rule D5)
-	Reassemblies int // messages being put together from fragments
-	Queue        int // waiting first messages of classes 3 and 4, each (rule E5)
+	HalfOpen       int // half-open SAs of IKE_SA_INIT; a quarter for one source prefix
+	CookieAt       int // half-open SAs and waiting first messages above which IKE_SA_INIT needs a COOKIE; 0: always, negative: never
+	HalfResumes    int // half-open resumes
+	ResumeCookieAt int // half-open resumes above which every resume needs a COOKIE (rule E3)
+	SAs            int // established SAs
+	SAsOfPeer      int // of them, of one identity; one more ends the one heard longest ago
+	Questions      int // open questions of full handshakes (rule E7)
+	Queue          int // waiting first messages of classes 3 and 4, each (rule E5); a quarter for one source prefix
+	Duplicates     int // first messages that were answered lately (rule E4)
+	Responses      int // octets of cached responses
+	Reassemblies   int // messages being put together from fragments
+	Tombstones     int // SPIs of dropped SAs that may still be answered with a token (rule A4)
+	Survivors      int // ESP SPIs of before a crash (rule A8)
+	Floors         int // lineages with a remembered floor (rule D5)
 }
 
 // Timers are the times of the machine.
@@ -84,8 +89,9 @@ type Timers struct {
 // DefaultLimits are the totals of a node, for one shard.
 func DefaultLimits() Limits {
 	return Limits{
-		HalfOpen: 16384, CookieAt: 1024, HalfResumes: 131072, SAs: 1 << 20,
-		Questions: 256, Tombstones: 65536, Floors: 1 << 19, Reassemblies: 1024, Queue: 4096,
+		HalfOpen: 16384, CookieAt: 1024, HalfResumes: 262144, ResumeCookieAt: 131072, SAs: 1 << 20, SAsOfPeer: 1024,
+		Questions: 256, Queue: 4096, Duplicates: 1 << 19, Responses: 64 << 20, Reassemblies: 1024,
+		Tombstones: 65536, Survivors: 1 << 18, Floors: 1 << 19,
 	}
 }
 

@@ -99,7 +99,7 @@ func (s *stage) setting(line string, gw, cl *Config) bool {
 	case line == "roll call off":
 		gw.RollCall, cl.RollCall = RollCallOff, RollCallOff
 	case line == "cookies always":
-		gw.Limits.CookieAt, gw.Limits.HalfResumes = 0, 0
+		gw.Limits.CookieAt, gw.Limits.ResumeCookieAt = 0, 0
 	case line == "redirects":
 		for _, c := range cl.Connections {
 			c.Redirects, c.Gateways = true, []Gateway{{Name: "gw2.test", Addr: secondAddr}}

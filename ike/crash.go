@@ -236,6 +236,10 @@ func (e *Endpoint) lostHint(sa *SA) {
 	}
 }
 
+// plainESPNotices a second are sent to ESP of which nothing is known (rule A8), by
+// all shards together.
+const plainESPNotices = 100
+
 // espReplySize is INVALID_SPI with a QCD_TOKEN of ours.
 const espReplySize = wire.HeaderLen + 8 + 4 + 8 + 32
 
@@ -268,7 +272,7 @@ func (e *Endpoint) espReport(r Report) {
 			tok, _ = e.tokens.Token(e.scratch.token[:0], s.Generation, uint64(h.SPIi), uint64(h.SPIr))
 		}
 	}
-	if tok == nil && !e.plainESP.take(e.now, 100) { //rfc:6290-8.2-5
+	if tok == nil && !e.plainESP.take(e.now, max(plainESPNotices/max(e.cfg.Shards, 1), 1)) { //rfc:6290-8.2-5
 		e.drop(DropLimited)
 		return
 	}
@@ -339,7 +343,7 @@ func (e *Endpoint) survive(list []Survivor) {
 		e.survivors = make(map[uint32]Survivor, len(list))
 	}
 	for _, s := range list {
-		if len(e.survivors) < e.cfg.Limits.Tombstones {
+		if len(e.survivors) < e.cfg.Limits.Survivors {
 			e.survivors[s.ESPSPI] = s
 		}
 	}

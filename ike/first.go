@@ -93,7 +93,12 @@ func prefix(a netip.Addr) netip.Prefix {
 
 func (f *firsts) waiting() bool { return f.proved.len()+f.strange.len() > 0 }
 
-func (f *firsts) remember(d duplicate) {
+// remember keeps d. Beyond most the oldest goes: a copy of it is served anew,
+// and its ticket is still used once only (rule D7).
+func (f *firsts) remember(d duplicate, most int) {
+	for f.n > 0 && f.n >= most {
+		f.forget()
+	}
 	if f.n == len(f.answered) {
 		f.grow()
 	}
@@ -124,12 +129,17 @@ func (f *firsts) find(key, sum uint64) (duplicate, bool) {
 	return f.answered[at-1], true
 }
 
+// forget drops the oldest.
+func (f *firsts) forget() {
+	if key := f.answered[f.oldest].key; f.at.Get(key) == uint32(f.oldest+1) {
+		f.at.Delete(key)
+	}
+	f.oldest, f.n = (f.oldest+1)%len(f.answered), f.n-1
+}
+
 func (f *firsts) expire(now int64) {
 	for f.n > 0 && f.answered[f.oldest].until <= now {
-		if key := f.answered[f.oldest].key; f.at.Get(key) == uint32(f.oldest+1) {
-			f.at.Delete(key)
-		}
-		f.oldest, f.n = (f.oldest+1)%len(f.answered), f.n-1
+		f.forget()
 	}
 	if f.n == 0 { // a storm's memory goes with it
 		f.answered = nil
@@ -230,6 +240,9 @@ func (e *Endpoint) duplicateKey(spii wire.SPI, from netip.AddrPort, ni []byte) u
 // recorded a request can replay it from any source.
 const repeatGap = int64(250e6)
 
+// maxRepeats of an answer are sent in all.
+const maxRepeats = 32
+
 // repeatFirst repeats a positive answer that made half-open state: 4 a second,
 // 32 in all. Once IKE_AUTH came, the old request is ignored (RFC 7296 2.1).
 func (e *Endpoint) repeatFirst(p Packet, d duplicate) {
@@ -238,7 +251,7 @@ func (e *Endpoint) repeatFirst(p Packet, d duplicate) {
 		e.drop(DropRepeat)
 		return
 	}
-	if hf := sa.half; hf.repeats >= 32 || e.now-hf.lastRepeat < repeatGap {
+	if hf := sa.half; hf.repeats >= maxRepeats || e.now-hf.lastRepeat < repeatGap {
 		e.drop(DropLimited)
 	} else {
 		hf.repeats++
@@ -262,7 +275,7 @@ func (e *Endpoint) ticketShown() []byte {
 
 func (e *Endpoint) cookieDue() bool {
 	at := e.cfg.Limits.CookieAt
-	return at >= 0 && e.counts.half >= at
+	return at >= 0 && e.counts.half+e.first.strange.len() >= at
 }
 
 // sendCookie asks for a COOKIE and forgets the request (RFC 7296 2.6).

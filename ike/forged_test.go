@@ -269,7 +269,7 @@ func TestRFC5723_4_3_2_ForgedAnswers(t *testing.T) {
 // TestRFC7296_2_6_ForgedCookie: a wrong one and another's count as none, in both
 // exchanges.
 func TestRFC7296_2_6_ForgedCookie(t *testing.T) {
-	w := newWorld(t, "cookies", quiet, func(gw, _ *Config) { gw.Limits.CookieAt, gw.Limits.HalfResumes = 0, 0 })
+	w := newWorld(t, "cookies", quiet, func(gw, _ *Config) { gw.Limits.CookieAt, gw.Limits.ResumeCookieAt = 0, 0 })
 	w.connect()
 	for _, first := range [][]byte{w.initRequest(), w.resumeRequest()} {
 		h, _ := wire.ParseHeader(first)

@@ -25,7 +25,10 @@ func FuzzEndpoint(f *testing.F) {
 			return
 		}
 		w := newWorld(t, "fuzz", quiet, func(gw, _ *Config) {
-			gw.Limits = Limits{HalfOpen: 16, CookieAt: 8, HalfResumes: 16, SAs: 64, Questions: 4, Tombstones: 16, Floors: 16, Reassemblies: 4, Queue: 8}
+			gw.Limits = Limits{
+				HalfOpen: 16, CookieAt: 8, HalfResumes: 16, ResumeCookieAt: 8, SAs: 64, SAsOfPeer: 4, Questions: 4, Queue: 8,
+				Duplicates: 16, Responses: 4096, Reassemblies: 4, Tombstones: 16, Survivors: 16, Floors: 16,
+			}
 		}, func(gw, cl *Config) {
 			gw.Connections[0].MOBIKE, cl.Connections[0].MOBIKE, cl.Connections[0].Redirects = true, true, true
 		})
@@ -102,8 +105,8 @@ func (w *world) step(t *testing.T, op []byte, seen [][]byte) {
 func (w *world) bounded(t *testing.T) {
 	for _, e := range []*Endpoint{w.gw.e, w.cl.e} {
 		l := e.cfg.Limits
-		if e.counts.half > l.HalfOpen || e.counts.halfResumes > l.HalfResumes+maxHalfResumes || e.counts.pieces > l.Reassemblies ||
-			e.first.proved.len() > l.Queue || e.first.strange.len() > l.Queue || len(e.tombs.ring) > l.Tombstones || e.first.at.Len() > l.HalfOpen+64 {
+		if e.counts.half > l.HalfOpen || e.counts.halfResumes > l.HalfResumes || e.counts.pieces > l.Reassemblies ||
+			e.first.proved.len() > l.Queue || e.first.strange.len() > l.Queue || len(e.tombs.ring) > l.Tombstones || e.first.n > l.Duplicates || e.counts.cached > l.Responses || len(e.survivors) > l.Survivors {
 			t.Fatalf("over a limit: %+v", e.counts)
 		}
 	}

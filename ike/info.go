@@ -252,13 +252,9 @@ func (e *Endpoint) respondNotify(sa *SA, h wire.Header, n wire.Notify) {
 
 // respond sends a response and keeps it for copies of the request.
 func (e *Endpoint) respond(sa *SA, msgs []byte) {
-	if cap(sa.resp) < len(msgs) || cap(sa.resp) > 2*len(msgs) {
-		sa.resp = make([]byte, 0, len(msgs))
-	}
-	sa.resp = append(sa.resp[:0], msgs...)
+	e.cache(sa, msgs)
 	sa.respSum = sa.reqSum
 	sa.recv.Done()
-	sa.cacheAt = e.now + int64(e.cfg.Timers.CacheLife)
 	e.sendBack(sa, msgs)
 	e.thaw(sa)
 	e.schedule(sa)

@@ -53,7 +53,7 @@ func (e *Endpoint) initRequest(p Packet, h wire.Header, key uint64, ni []byte) {
 	hf.from = from
 	e.halfFrom[from]++
 	e.counts.half++
-	e.first.remember(duplicate{key, e.hash(p.Data), x.handle(), x.expires})
+	e.first.remember(duplicate{key, e.hash(p.Data), x.handle(), x.expires}, e.cfg.Limits.Duplicates)
 	e.askCounted(x, Question{Kind: AskAgree, Group: ke.Group, Public: append([]byte(nil), ke.Data...)})
 	e.schedule(x)
 }

@@ -12,7 +12,7 @@ import (
 // tick does what is due for sa. It may end sa.
 func (e *Endpoint) tick(sa *SA) {
 	if due(sa.cacheAt, e.now) {
-		sa.cacheAt, sa.resp = 0, nil
+		e.forgetResponse(sa)
 	}
 	if due(sa.expires, e.now) && sa.half == nil {
 		e.down(sa, "redirected", true)
@@ -232,6 +232,7 @@ func (e *Endpoint) ended(sa *SA, why string, silent bool) {
 
 // release frees the slot and wipes the keys.
 func (e *Endpoint) release(sa *SA) {
+	e.forgetResponse(sa)
 	for dir := range 2 {
 		e.dropPieces(sa, dir)
 	}
@@ -279,6 +280,26 @@ func (e *Endpoint) forgetPeer(sa *SA) {
 			return
 		}
 		at = x.peerNext
+	}
+}
+
+// boundPeer makes room for one more SA of an identity: who has too many loses the
+// one that was heard longest ago. One account does not fill the table of all.
+func (e *Endpoint) boundPeer(identity []byte) {
+	var oldest *SA
+	n := 0
+	for at := e.peers.Get(e.hash(identity)); at != 0; {
+		sa := e.slots[at-1].sa
+		at = sa.peerNext
+		if string(sa.peer) != string(identity) {
+			continue
+		}
+		if n++; oldest == nil || sa.heard < oldest.heard {
+			oldest = sa
+		}
+	}
+	if oldest != nil && n >= e.cfg.Limits.SAsOfPeer {
+		e.down(oldest, "too many of its identity", true)
 	}
 }
 

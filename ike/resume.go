@@ -39,7 +39,7 @@ func (e *Endpoint) resumeFast(p Packet, h wire.Header, key uint64, proved bool) 
 	if e.judge(s, conn) != nil {
 		return false
 	}
-	over := e.counts.halfResumes >= e.cfg.Limits.HalfResumes
+	over := e.counts.halfResumes >= e.cfg.Limits.ResumeCookieAt
 	waiting := e.halfResumesOf(s.Lineage)
 	switch {
 	case conn.Libreswan && over: // it cannot answer a COOKIE (rule E2)
@@ -49,6 +49,9 @@ func (e *Endpoint) resumeFast(p Packet, h wire.Header, key uint64, proved bool) 
 		return true
 	case waiting >= maxHalfResumes:
 		e.dropOldestHalf(s.Lineage)
+	case e.counts.halfResumes >= e.cfg.Limits.HalfResumes:
+		e.drop(DropFull)
+		return true
 	}
 	e.resumeAccept(p, h, key, conn, s)
 	return true
@@ -177,7 +180,7 @@ func (e *Endpoint) resumeAccept(p Packet, h wire.Header, key uint64, conn *Conne
 	sa.recv.Done() // Message ID 0 was the RESUME's //rfc:5723-4.3.2-14 5723-5-9 5723-5-12
 	e.link(sa)
 	e.counts.halfResumes++
-	e.first.remember(duplicate{key, e.hash(p.Data), sa.handle(), sa.expires})
+	e.first.remember(duplicate{key, e.hash(p.Data), sa.handle(), sa.expires}, e.cfg.Limits.Duplicates)
 	e.keyLog(sa)
 	e.reply(p, msg)
 	e.schedule(sa)

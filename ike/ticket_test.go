@@ -186,7 +186,7 @@ func TestRFC5723_4_3_4_OldSAStaysUntilProof(t *testing.T) {
 }
 
 func TestRFC5723_4_3_2_CookieOnASecondHalfOpenResume(t *testing.T) {
-	w := newWorld(t, "cookie", quiet, func(gw, _ *Config) { gw.Limits.HalfResumes = 0 })
+	w := newWorld(t, "cookie", quiet, func(gw, _ *Config) { gw.Limits.ResumeCookieAt = 0 })
 	w.connect()
 	w.again(31 * time.Second)
 	if g, _ := w.one(); !g.resumed || w.gw.e.Counters[DropCookie] != 1 {
