@@ -1,10 +1,6 @@
 package ike
 
-import (
-	"net/netip"
-
-	"blackswan/wire"
-)
+import "blackswan/wire"
 
 // The initiator's side of IKE_AUTH.
 
@@ -112,7 +108,7 @@ func (e *Endpoint) authResponse(sa *SA, p Packet, first wire.PayloadType, plain 
 		hf.plain, hf.first = append([]byte(nil), plain...), first
 		_ = m.sort(r, first, hf.plain)
 		auth, _ = wire.ParseAuth(m.auth)
-		sa.cold = nil
+		e.melt(sa)
 		e.askVerify(sa, auth)
 	}
 }
@@ -183,7 +179,8 @@ func (e *Endpoint) connected(sa *SA) {
 	e.takeTokens(sa)
 	e.learnMobike(sa)
 	fresh := sa.resumed
-	sa.cold, sa.resp = nil, nil // AUTH was the last to need IKE_SA_INIT
+	e.melt(sa)
+	sa.resp = nil // AUTH was the last to need IKE_SA_INIT
 	sa.sent.Close()
 	e.establish(sa)
 	if refusal != nil {
@@ -202,7 +199,7 @@ func (e *Endpoint) connected(sa *SA) {
 			e.forgetTicket(t) //rfc:5723-4.3.1-3
 		}
 		t.rounds, t.silent, t.unheard, t.found, t.tries, t.full, t.by = 0, 0, 0, false, 0, false, ByNothing
-		t.from, t.wanted, t.elsewhere = netip.Addr{}, "", false
+		t.arrived()
 	}
 	e.takeTicket(sa)
 	if t != nil {

@@ -94,13 +94,12 @@ func (e *Endpoint) Command(now time.Time, c Command) {
 	e.at(now)
 	switch c.Kind {
 	case CommandConnect:
-		t := &tunnel{conn: c.Conn, own: c.Own, owner: c.Owner, ike: [2]netip.AddrPort{c.Local, c.Remote}, home: c.Remote}
+		t := &tunnel{conn: c.Conn, own: c.Own, owner: c.Owner, ike: [2]addr{pack(c.Local), pack(c.Remote)}, home: pack(c.Remote)}
 		if len(c.Own.Data) == 0 {
 			t.own = c.Conn.Local.ID
 		}
 		if len(c.Ticket) > 0 {
-			t.ticket, t.session = append([]byte(nil), c.Ticket...), append([]byte(nil), c.Session...)
-			t.expires = c.Until
+			t.keep(c.Ticket, c.Session, c.Until)
 		}
 		e.tunnels = append(e.tunnels, t)
 		e.attempt(t)

@@ -60,24 +60,26 @@ type Endpoint struct {
 	box       suite.Box
 	offers    []propose.IKE // what any connection accepts
 
-	seed       maphash.Seed
-	first      firsts
-	lineages   hashtable.Table[[16]byte] // live SA of a lineage, slot+1
-	claims     hashtable.Table[[16]byte] // half-open resumes of a lineage, slot+1 of the newest
-	peers      hashtable.Table[uint64]   // SAs by hash of the peer's identity, slot+1 of the newest
-	children   hashtable.Table[uint32]   // inbound ESP SPI -> slot+1
-	outbound   hashtable.Table[uint32]   // outbound ESP SPI -> slot+1, for takers
-	tombs      tombstones
-	survivors  map[uint32]Survivor
-	plainESP   bucket
-	call       rollCall
-	tunnels    []*tunnel
-	drain      drain
-	wake       int64 // earliest time of a tunnel's next attempt
-	freeHalves []*half
-	sweep      int   // slot of which boundCache forgot last
-	freed      []*SA // by this input
-	spare      []*SA // freed before
+	seed      maphash.Seed
+	first     firsts
+	lineages  hashtable.Table[[16]byte] // live SA of a lineage, slot+1
+	claims    hashtable.Table[[16]byte] // half-open resumes of a lineage, slot+1 of the newest
+	peers     hashtable.Table[uint64]   // SAs by hash of the peer's identity, slot+1 of the newest
+	children  hashtable.Table[uint32]   // inbound ESP SPI -> slot+1
+	outbound  hashtable.Table[uint32]   // outbound ESP SPI -> slot+1, for takers
+	tombs     tombstones
+	survivors map[uint32]Survivor
+	plainESP  bucket
+	call      rollCall
+	tunnels   []*tunnel
+	drain     drain
+	wake      int64 // earliest time of a tunnel's next attempt
+	sweep     int   // slot of which boundCache forgot last
+	spare     struct {
+		sas    pool[SA]
+		halves pool[half]
+		colds  pool[cold]
+	}
 
 	outs      []Output
 	drained   int
@@ -111,6 +113,7 @@ func New(cfg *Config, rand io.Reader, now time.Time) (*Endpoint, error) {
 	}
 	e.makeTables()
 	e.tombs.max = cfg.Limits.Tombstones
+	e.spare.sas.most, e.spare.halves.most, e.spare.colds.most = 256, 1024, 256
 	e.call.byShown = map[wire.SPIs]int{}
 	e.at(now)
 	e.ringRead, e.ringAsked = -int64(time.Hour), -int64(time.Hour)
@@ -166,7 +169,9 @@ func (e *Endpoint) at(now time.Time) {
 	e.outs, e.drained = e.outs[:0], 0
 	e.events, e.records, e.childs = e.events[:0], e.records[:0], e.childs[:0]
 	e.arena, e.asker = e.arena[:0], Packet{}
-	e.spare, e.freed = append(e.spare, e.freed...), e.freed[:0]
+	e.spare.sas.settle()
+	e.spare.halves.settle()
+	e.spare.colds.settle()
 }
 
 // Packet takes one IKE datagram. p.Data is borrowed for the call, and is
@@ -275,8 +280,8 @@ func (e *Endpoint) newSA(original bool) *SA {
 
 // spawn gives an SA a slot; own is its SPI of ours.
 func (e *Endpoint) spawn(original bool, own wire.SPI) *SA {
-	sa := e.takeSA()
-	sa.Original, sa.Client, sa.gen = original, original, e.generation()
+	sa := e.spare.sas.take()
+	*sa = SA{Original: original, Client: original, gen: e.generation()}
 	if n := len(e.free); n > 0 {
 		sa.slot, e.free = e.free[n-1], e.free[:n-1]
 	} else {
@@ -292,22 +297,6 @@ func (e *Endpoint) spawn(original bool, own wire.SPI) *SA {
 		sa.spi.R = own
 	}
 	e.ours.Put(own, sa.slot+1)
-	return sa
-}
-
-// maxSpare is how many SAs that have ended are used again: when a storm ends
-// one for each that it begins, the collector has less to do.
-const maxSpare = 256
-
-// takeSA is an SA of which nothing is known.
-func (e *Endpoint) takeSA() *SA {
-	n := len(e.spare)
-	if n == 0 {
-		return &SA{}
-	}
-	sa := e.spare[n-1]
-	e.spare = e.spare[:n-1]
-	*sa = SA{}
 	return sa
 }
 

@@ -291,7 +291,7 @@ func (e *Endpoint) heirTicket(heir *SA) {
 		e.forgetTicket(t)
 	}
 	e.takeTicket(heir)
-	answered := e.msg.has(wire.NotifyTicketACK) || e.msg.has(wire.NotifyTicketNACK) || len(t.ticket) > 0
+	answered := e.msg.has(wire.NotifyTicketACK) || e.msg.has(wire.NotifyTicketNACK) || t.hasTicket()
 	if heir.conn.Tickets && !answered {
 		e.request(heir, requestTicket)
 	}

@@ -45,7 +45,7 @@ func (e *Endpoint) initRequest(p Packet, h wire.Header, key uint64, ni []byte) {
 	x.spi.I, x.suite, x.state = h.SPIi, s, stateHalf
 	x.local, x.remote, x.marker = pack(p.Local), pack(p.Remote), p.Marker
 	x.expires = e.now + int64(e.cfg.Timers.HalfOpen)
-	hf := e.takeHalf()
+	hf := e.spare.halves.take()
 	x.half = hf
 	hf.ni, hf.msg1 = append(hf.ni[:0], ni...), append(hf.msg1[:0], p.Data...)
 	hf.group, hf.proposal = ke.Group, num
@@ -190,21 +190,7 @@ func (e *Endpoint) nonce(b []byte) []byte {
 	return b
 }
 
-// maxFreeHalves is how many halves wait to be used again.
-const maxFreeHalves = 1024
-
-// takeHalf takes a half from the free list; its slices keep their room.
-func (e *Endpoint) takeHalf() *half {
-	n := len(e.freeHalves)
-	if n == 0 {
-		return &half{}
-	}
-	h := e.freeHalves[n-1]
-	e.freeHalves = e.freeHalves[:n-1]
-	return h
-}
-
-// freeHalf gives sa's half back, wiped of secrets.
+// freeHalf gives sa's half back, wiped of secrets; its slices keep their room.
 func (e *Endpoint) freeHalf(sa *SA) {
 	h := sa.half
 	if h == nil {
@@ -222,7 +208,5 @@ func (e *Endpoint) freeHalf(sa *SA) {
 		*c = candidate{nr: c.nr[:0], req: c.req[:0]}
 	}
 	*h = half{ni: h.ni[:0], nr: h.nr[:0], msg1: h.msg1[:0], candidates: h.candidates[:0]}
-	if len(e.freeHalves) < maxFreeHalves {
-		e.freeHalves = append(e.freeHalves, h)
-	}
+	e.spare.halves.give(h)
 }

@@ -19,7 +19,7 @@ func (e *Endpoint) startInit(t *tunnel) {
 	t.sa, t.mapped = sa.handle(), false
 	sa.tun, sa.conn, sa.state = t, t.conn, stateInit //rfc:5685-3-10 5685-3-11
 	e.path(sa, t)
-	sa.half = e.takeHalf()
+	sa.half = e.spare.halves.take()
 	sa.half.ni = e.nonce(sa.half.ni)
 	sa.half.group = t.conn.IKE[0].KE[0]
 	e.ask(sa, Question{Kind: AskKeyPair, Group: sa.half.group})
@@ -125,7 +125,7 @@ func (e *Endpoint) otherGroup(sa *SA, g wire.TransformID) bool {
 	}
 	hf.cookies++
 	hf.group = g
-	sa.cold = nil
+	e.melt(sa)
 	e.ask(sa, Question{Kind: AskKeyPair, Group: g})
 	return true
 }
@@ -175,7 +175,7 @@ func (e *Endpoint) initAccepted(sa *SA, p Packet, h wire.Header) {
 	hf.nr = append(hf.nr[:0], nr...)
 	sa.resp = append([]byte(nil), p.Data...) // AUTH covers it
 	hf.nacked, hf.nackAt = false, 0
-	sa.cold = nil
+	e.melt(sa)
 	if e.floats(sa) {
 		e.float(sa)
 	}

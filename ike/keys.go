@@ -21,6 +21,7 @@ type scratch struct {
 	token     [32]byte
 	nonce     [nonceLen]byte
 	name      []byte
+	session   []byte
 }
 
 // prf is the pseudorandom function of s, with its scratch.

@@ -246,9 +246,7 @@ func (e *Endpoint) release(sa *SA) {
 	sa.keys = suite.Held{}
 	e.slots[sa.slot].sa = nil
 	e.free = append(e.free, sa.slot)
-	if len(e.freed)+len(e.spare) < maxSpare {
-		e.freed = append(e.freed, sa)
-	}
+	e.spare.sas.give(sa)
 }
 
 // rememberPeer and forgetPeer chain the SAs of one identity, for

@@ -112,7 +112,7 @@ func (sa *SA) weary() int {
 	if sa.half == nil || sa.tun == nil {
 		return 0
 	}
-	return min(2*sa.tun.rounds, 16)
+	return 2 * int(sa.tun.rounds)
 }
 
 // wakeUp goes on after a sleep of d, which our clock has not seen: what ends by
@@ -139,7 +139,7 @@ func (e *Endpoint) wakeUp(d int64) {
 		e.schedule(sa)
 	}
 	for _, t := range e.tunnels {
-		t.rounds++ // whatever is under way is worth another try
+		t.rounds = max(t.rounds, 1) // whatever is under way is worth another try
 	}
 	e.hurry()
 }

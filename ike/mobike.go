@@ -71,14 +71,25 @@ func (e *Endpoint) learnMobike(sa *SA) {
 	}
 }
 
+// ways are the addresses of the gateway of an SA with MOBIKE.
+type ways struct {
+	paths []netip.Addr
+	tried int    // how many were tried since one answered
+	seen  []byte // NAT_DETECTION_DESTINATION_IP: where the gateway saw us last
+}
+
 // learnPaths replaces what t knows of its gateway's addresses by the one that a
 // message came from and those in it (RFC 4555 3.6).
 func (t *tunnel) learnPaths(m *message, from netip.Addr) {
-	t.paths, t.tried, t.seen = append(t.paths[:0], from), 0, nil
+	if t.ways == nil {
+		t.ways = &ways{}
+	}
+	x := t.ways
+	x.paths, x.tried, x.seen = append(x.paths[:0], from), 0, nil
 	for _, n := range m.notes[:m.nNotes] {
 		a, ok := netip.AddrFromSlice(n.Data)
-		if ok && len(t.paths) < maxPaths && n.Type == additional(a) && !a.Is4In6() && !slices.Contains(t.paths, a) {
-			t.paths = append(t.paths, a)
+		if ok && len(x.paths) < maxPaths && n.Type == additional(a) && !a.Is4In6() && !slices.Contains(x.paths, a) {
+			x.paths = append(x.paths, a)
 		}
 	}
 }
@@ -248,8 +259,8 @@ func (e *Endpoint) updateAnswered(sa *SA) (ended bool) {
 		sa.behind, sa.natted = e.detectNAT(sa)
 	}
 	e.sameMapping(t)
-	t.tried = 0
-	t.local, t.remote, t.marker, t.mapped = sa.local, sa.remote, sa.marker, len(t.ticket) > 0
+	t.ways.tried = 0
+	t.local, t.remote, t.marker, t.mapped = sa.local, sa.remote, sa.marker, t.hasTicket()
 	e.noteRollCall(sa)
 	e.moveChildren(sa)
 	e.event(sa, Event{Kind: EventMoved})
@@ -264,8 +275,8 @@ func (e *Endpoint) sameMapping(t *tunnel) bool {
 	if !ok || len(n.Data) != natt.Size {
 		return true
 	}
-	same := string(t.seen) == string(n.Data)
-	t.seen = append(t.seen[:0], n.Data...)
+	same := string(t.ways.seen) == string(n.Data)
+	t.ways.seen = append(t.ways.seen[:0], n.Data...)
 	return same
 }
 
@@ -286,9 +297,10 @@ func (e *Endpoint) nextPath(sa *SA) bool {
 		return false
 	}
 	own, at := sa.local.addrPort().Addr(), sa.remote.addrPort().Addr()
-	for t.tried < len(t.paths) {
-		a := t.paths[t.tried]
-		t.tried++
+	x := t.ways
+	for x.tried < len(x.paths) {
+		a := x.paths[x.tried]
+		x.tried++
 		if a != at && a.Is4() == own.Is4() {
 			sa.remote.ip = a.As16()
 			e.doubt(sa)
@@ -296,7 +308,7 @@ func (e *Endpoint) nextPath(sa *SA) bool {
 			return true
 		}
 	}
-	t.tried = 0
+	x.tried = 0
 	return false
 }
 
@@ -319,8 +331,8 @@ func (e *Endpoint) gatewayMoved(sa *SA) {
 		return
 	}
 	t.learnPaths(&e.msg, e.asker.Remote.Addr().Unmap())
-	if !slices.Contains(t.paths, sa.remote.addrPort().Addr()) {
-		sa.remote.ip = t.paths[0].As16()
+	if !slices.Contains(t.ways.paths, sa.remote.addrPort().Addr()) {
+		sa.remote.ip = t.ways.paths[0].As16()
 		e.requestAnew(sa, requestMove)
 	}
 }
@@ -329,8 +341,9 @@ func (e *Endpoint) gatewayMoved(sa *SA) {
 // does what is cheapest: nothing new when the address is the old one, a MOBIKE
 // update, a resume, a login beside the old SA.
 func (e *Endpoint) movedTo(t *tunnel, local netip.AddrPort) {
-	ip := pack(local).ip
-	t.ike[0], t.local.ip = local, ip
+	t.ike[0] = pack(local)
+	ip := t.ike[0].ip
+	t.local.ip = ip
 	sa := e.sa(t.sa)
 	if sa != nil && sa.half != nil && sa.local.ip != ip { // an attempt from the old address
 		e.discard(sa)
@@ -349,11 +362,11 @@ func (e *Endpoint) movedTo(t *tunnel, local netip.AddrPort) {
 		e.hint(sa)
 	case sa.mobike:
 		sa.local.ip = ip
-		t.tried = 0
+		t.ways.tried = 0
 		e.moveChildren(sa)
 		e.doubt(sa)
 		e.requestAnew(sa, requestMove)
-	case len(t.ticket) > 0:
+	case t.hasTicket():
 		e.abandon(sa, "our address changed")
 	default:
 		sa.local.ip = ip

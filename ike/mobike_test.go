@@ -353,7 +353,7 @@ func TestRFC4555_3_6_GatewayChangesAddresses(t *testing.T) {
 	g.sent.Close()
 	w.run(time.Second)
 	w.same(g, c)
-	if c.remote.addrPort().Addr() != other || !slices.Equal(c.tun.paths, []netip.Addr{other}) {
-		t.Errorf("the client sends to %v and knows %v", c.remote.addrPort(), c.tun.paths)
+	if c.remote.addrPort().Addr() != other || !slices.Equal(c.tun.ways.paths, []netip.Addr{other}) {
+		t.Errorf("the client sends to %v and knows %v", c.remote.addrPort(), c.tun.ways.paths)
 	}
 }

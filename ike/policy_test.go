@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+	"unsafe"
 
 	"blackswan/ticket"
 	"blackswan/wire"
@@ -240,7 +241,7 @@ func TestRuleE7_CrowdSpreads(t *testing.T) {
 	if least > 2e9 || most < 12e9 || most > 17e9 {
 		t.Fatalf("waits from %v to %v", time.Duration(least), time.Duration(most))
 	}
-	tun.tries = 50
+	tun.tries = mostTries
 	w.cl.e.crowd(tun)
 	if tun.at-w.cl.e.now > 61e9 {
 		t.Fatal("no cap")
@@ -348,5 +349,12 @@ func TestConnectionByKindOfAuthentication(t *testing.T) {
 	w.connect()
 	if g, _ := w.one(); g.conn != w.gw.conn {
 		t.Fatal(g.conn.Name)
+	}
+}
+
+// A storm has many thousands of tunnels: more than 256 octets would take 288.
+func TestTunnelIsLean(t *testing.T) {
+	if n := unsafe.Sizeof(tunnel{}); n > 256 {
+		t.Errorf("a tunnel has %d octets", n)
 	}
 }

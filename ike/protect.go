@@ -220,7 +220,8 @@ func (e *Endpoint) expirePieces(sa *SA) {
 // chill gives sa its cold part.
 func (e *Endpoint) chill(sa *SA) *cold {
 	if sa.cold == nil {
-		sa.cold = &cold{}
+		sa.cold = e.spare.colds.take()
+		*sa.cold = cold{}
 	}
 	return sa.cold
 }
@@ -228,6 +229,14 @@ func (e *Endpoint) chill(sa *SA) *cold {
 // thaw takes an idle cold part away.
 func (e *Endpoint) thaw(sa *SA) {
 	if c := sa.cold; c != nil && c.open.kind == requestNone && len(c.waiting) == 0 && c.pieces == [2]*pieces{} && c.settled(e.now) {
+		e.melt(sa)
+	}
+}
+
+// melt takes sa's cold part away, whatever is in it.
+func (e *Endpoint) melt(sa *SA) {
+	if sa.cold != nil {
+		e.spare.colds.give(sa.cold)
 		sa.cold = nil
 	}
 }

@@ -1,8 +1,6 @@
 package ike
 
 import (
-	"net/netip"
-
 	"blackswan/wire"
 )
 
@@ -91,10 +89,10 @@ func (e *Endpoint) begin(t *tunnel, resume bool) {
 // after a random wait that doubles. Where a redirect led in vain, none does.
 func (e *Endpoint) keepOld(t *tunnel) {
 	sa := e.sa(t.old)
-	t.sa, t.old, t.at, t.mapped = t.old, 0, 0, len(t.ticket) > 0
-	if t.elsewhere {
-		t.elsewhere, t.from = false, netip.Addr{}
-		t.ike[1] = netip.AddrPortFrom(sa.remote.addrPort().Addr(), t.home.Port())
+	t.sa, t.old, t.at, t.mapped = t.old, 0, 0, t.hasTicket()
+	if t.elsewhere() {
+		t.arrived()
+		t.ike[1] = addr{sa.remote.ip, t.home.port}
 		if !sa.carries() { // it was redirected in IKE_AUTH: there is nothing to keep
 			e.abandon(sa, "redirected in vain")
 		} else {
@@ -102,8 +100,7 @@ func (e *Endpoint) keepOld(t *tunnel) {
 		}
 		return
 	}
-	wait := min(int64(e.cfg.Timers.CrowdStep)<<min(t.tries, 16), int64(e.cfg.Timers.CrowdCap))
-	t.tries++
+	wait := e.crowdWait(t)
 	sa.endAt = e.now + 1 + wait/2 + e.within(wait/2)
 	e.schedule(sa)
 }

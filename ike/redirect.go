@@ -32,12 +32,47 @@ const (
 	redirectPeriod = int64(300e9)
 )
 
+// detour is where redirects have led a connection.
+type detour struct {
+	from      netip.Addr          // who redirected us last; invalid: nobody, or we are there
+	wanted    string              // the gateway whose address is asked for
+	elsewhere bool                // the new SA replaces the old one because of a redirect
+	redirects int                 // how many were followed
+	followed  [maxRedirects]int64 // when the last of them were
+}
+
+// stray is t's detour, made where there was none.
+func (t *tunnel) stray() *detour {
+	if t.detour == nil {
+		t.detour = &detour{}
+	}
+	return t.detour
+}
+
+// arrived ends the detour where t is, which need not be where it led.
+func (t *tunnel) arrived() {
+	if d := t.detour; d != nil {
+		d.from, d.wanted, d.elsewhere = netip.Addr{}, "", false
+	}
+}
+
+// sentBy is who redirected t to where it goes; invalid: nobody.
+func (t *tunnel) sentBy() netip.Addr {
+	if t.detour == nil {
+		return netip.Addr{}
+	}
+	return t.detour.from
+}
+
+func (t *tunnel) elsewhere() bool { return t.detour != nil && t.detour.elsewhere }
+
 // addRedirect announces that we follow REDIRECT, or who sent us (RFC 5685 3, 9.3).
 func (e *Endpoint) addRedirect(w *wire.Writer, t *tunnel) {
+	from := t.sentBy()
 	switch {
 	case !t.conn.Redirects:
-	case t.from.IsValid():
-		w.Notify(wire.Notify{Type: wire.NotifyRedirectedFrom, Data: wire.RedirectTo(t.from.String()).Append(nil)}) //rfc:5685-3-8 5685-9.3-1 5685-9.3-2
+	case from.IsValid():
+		w.Notify(wire.Notify{Type: wire.NotifyRedirectedFrom, Data: wire.RedirectTo(from.String()).Append(nil)}) //rfc:5685-3-8 5685-9.3-1 5685-9.3-2
 	default:
 		w.Notify(wire.Notify{Type: wire.NotifyRedirectSupported}) //rfc:5685-3-1 5685-9.1-1 5685-9.1-2
 	}
@@ -77,16 +112,17 @@ func (e *Endpoint) sentAway(sa *SA, r wire.Redirect) {
 // redirected sends t where r leads, and reports whether it goes there.
 func (e *Endpoint) redirected(t *tunnel, r wire.Redirect, proved bool) bool {
 	to, name, listed := t.gateway(r)
-	oldest := t.followed[t.redirects%maxRedirects]
+	d := t.stray()
+	oldest := d.followed[d.redirects%maxRedirects]
 	switch {
-	case !proved && !listed, to == t.ike[1], name == "" && !e.usable(Packet{Local: t.ike[0], Remote: to}),
+	case !proved && !listed, pack(to) == t.ike[1], name == "" && !e.usable(Packet{Local: t.ike[0].addrPort(), Remote: to}),
 		oldest != 0 && e.now-oldest < redirectPeriod:
 		e.drop(DropRedirect)
 		return false
-	case !to.IsValid() && t.wanted == name: // asked already
+	case !to.IsValid() && d.wanted == name: // asked already
 		return true
 	case !to.IsValid():
-		t.wanted = name // goes on with CommandGateway
+		d.wanted = name // goes on with CommandGateway
 		e.lastAsked++
 		e.put(Output{Kind: OutputAsk, Question: &Question{Kind: AskGateway, ID: e.lastAsked, Conn: t.conn, Name: name}})
 		return true
@@ -99,11 +135,12 @@ func (e *Endpoint) redirected(t *tunnel, r wire.Redirect, proved bool) bool {
 // asked; and whether it is of the connection's own list.
 func (t *tunnel) gateway(r wire.Redirect) (to netip.AddrPort, name string, listed bool) {
 	a, addressed := r.Addr()
+	home := t.home.addrPort()
 	switch {
-	case addressed && a == t.home.Addr():
-		return t.home, "", true
+	case addressed && a == home.Addr():
+		return home, "", true
 	case addressed:
-		to = netip.AddrPortFrom(a, t.home.Port())
+		to = netip.AddrPortFrom(a, home.Port())
 	case r.Type == wire.GatewayFQDN:
 		name = strings.ToLower(string(r.Identity))
 	}
@@ -118,9 +155,11 @@ func (t *tunnel) gateway(r wire.Redirect) (to netip.AddrPort, name string, liste
 // goTo begins at another gateway: an attempt goes on there, a live SA is
 // replaced from there.
 func (e *Endpoint) goTo(t *tunnel, to netip.AddrPort) {
-	t.followed[t.redirects%maxRedirects] = e.now
-	t.redirects++
-	t.from, t.ike[1], t.wanted, t.mapped = t.ike[1].Addr(), to, "", false //rfc:5685-11-1
+	d := t.stray()
+	d.followed[d.redirects%maxRedirects] = e.now
+	d.redirects++
+	d.from, d.wanted = t.ike[1].addrPort().Addr(), ""
+	t.ike[1], t.mapped = pack(to), false //rfc:5685-11-1
 	t.silent, t.unheard, t.found = 0, 0, false
 	sa := e.sa(t.sa)
 	e.event(sa, Event{Kind: EventRedirected, Connection: t.conn, Remote: to})
@@ -128,7 +167,7 @@ func (e *Endpoint) goTo(t *tunnel, to netip.AddrPort) {
 	case sa == nil:
 		e.attempt(t)
 	case sa.state == stateEstablished:
-		t.elsewhere = true
+		d.elsewhere = true
 		e.replace(sa, true)
 	case sa.half != nil:
 		resume := sa.half.resume
@@ -144,12 +183,13 @@ func (e *Endpoint) goTo(t *tunnel, to netip.AddrPort) {
 // resolved takes the address of a gateway that AskGateway asked for. Without
 // one the redirect is as good as none.
 func (e *Endpoint) resolved(t *tunnel, name string, to netip.AddrPort) {
-	if t.wanted == "" || t.wanted != name {
+	d := t.detour
+	if d == nil || d.wanted == "" || d.wanted != name {
 		e.drop(DropStale)
 		return
 	}
-	t.wanted = ""
-	if !to.IsValid() || to == t.ike[1] || !e.usable(Packet{Local: t.ike[0], Remote: to}) {
+	d.wanted = ""
+	if !to.IsValid() || pack(to) == t.ike[1] || !e.usable(Packet{Local: t.ike[0].addrPort(), Remote: to}) {
 		e.drop(DropRedirect)
 		return
 	}
@@ -160,11 +200,11 @@ func (e *Endpoint) resolved(t *tunnel, name string, to netip.AddrPort) {
 // now. A live SA stays where it is; who waits does so no longer.
 func (e *Endpoint) rehome(t *tunnel, to netip.AddrPort) {
 	was := t.home
-	t.home = to
-	if t.ike[1] != was || to == was {
+	t.home = pack(to)
+	if t.ike[1] != was || t.home == was {
 		return
 	}
-	t.ike[1], t.mapped = to, false
+	t.ike[1], t.mapped = t.home, false
 	switch sa := e.sa(t.sa); {
 	case sa == nil && t.at != 0:
 		e.later(t, e.now)
@@ -178,12 +218,14 @@ func (e *Endpoint) rehome(t *tunnel, to netip.AddrPort) {
 // nextGateway goes to the next gateway of the connection's own list, the
 // configured one first: nobody stays where a redirect led and nobody answers.
 func (t *tunnel) nextGateway() {
-	list := []netip.AddrPort{t.home}
+	list := []addr{t.home}
 	for _, g := range t.conn.Gateways {
-		if g.Addr.IsValid() && g.Addr != t.home {
-			list = append(list, g.Addr)
+		if g.Addr.IsValid() && pack(g.Addr) != t.home {
+			list = append(list, pack(g.Addr))
 		}
 	}
 	t.ike[1] = list[(slices.Index(list, t.ike[1])+1)%len(list)]
-	t.from = netip.Addr{}
+	if t.detour != nil {
+		t.detour.from = netip.Addr{}
+	}
 }

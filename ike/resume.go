@@ -153,7 +153,7 @@ func (e *Endpoint) resumeAccept(p Packet, h wire.Header, key uint64, conn *Conne
 	sa.local, sa.remote, sa.marker = pack(p.Local), pack(p.Remote), p.Marker
 	sa.expires = e.now + int64(e.cfg.Timers.HalfResume)
 	e.restore(sa, s)
-	hf := e.takeHalf()
+	hf := e.spare.halves.take()
 	sa.half = hf
 	hf.resume = true
 	hf.old = wire.SPIs{I: wire.SPI(s.SPIi), R: wire.SPI(s.SPIr)}
@@ -291,7 +291,7 @@ func (e *Endpoint) confirmed(sa *SA) {
 		e.event(sa, Event{Kind: EventConfirmed})
 	}
 	e.known(sa)
-	if t := sa.tun; t != nil && len(t.ticket) == 0 && sa.conn.Tickets { // RFC 5723 4.1: after a rekey that the gateway began //rfc:5723-6.2-4
+	if t := sa.tun; t != nil && !t.hasTicket() && sa.conn.Tickets { // RFC 5723 4.1: after a rekey that the gateway began //rfc:5723-6.2-4
 		e.request(sa, requestTicket)
 	}
 }

@@ -15,11 +15,11 @@ import (
 // expiry, and the gateway's certificate (RFC 5723 4.3.1, rule E8). It leaves
 // the parsed session in e.session.
 func (e *Endpoint) mayResume(t *tunnel) bool {
-	if len(t.ticket) == 0 || !t.conn.Tickets || e.wall >= t.expires { //rfc:5723-4.3.1-2
+	if !t.hasTicket() || !t.conn.Tickets || e.wall >= t.expires { //rfc:5723-4.3.1-2
 		return false
 	}
 	s := &e.session
-	if ticket.ParseSession(t.session, s) != nil || suiteOf(s).Valid() != nil || !permits(t.conn.IKE, suiteOf(s)) {
+	if ticket.ParseSession(t.session(), s) != nil || suiteOf(s).Valid() != nil || !permits(t.conn.IKE, suiteOf(s)) {
 		return false
 	}
 	idi := wire.ID{Type: wire.IDType(s.IDi.Type), Data: s.IDi.Data}
@@ -30,7 +30,7 @@ func (e *Endpoint) mayResume(t *tunnel) bool {
 	if t.conn.Remote.Auth == AuthCert && t.conn.Recheck != nil && t.conn.Recheck(&s.PeerCert, e.wall) != nil {
 		return false
 	}
-	return len(t.ticket)+resumeOverhead <= 1280-40-8 // RESUME cannot be fragmented (rule D12)
+	return int(t.size)+resumeOverhead <= 1280-40-8 // RESUME cannot be fragmented (rule D12)
 }
 
 // resumeOverhead is a RESUME without its ticket: header, COOKIE, Ni, the
@@ -51,7 +51,7 @@ func (e *Endpoint) startResume(t *tunnel) {
 	e.path(sa, t)
 	e.restore(sa, s)
 	sa.peer = append([]byte{s.IDr.Type}, s.IDr.Data...)
-	hf := e.takeHalf()
+	hf := e.spare.halves.take()
 	sa.half = hf
 	hf.resume = true
 	hf.ni = e.nonce(hf.ni)
@@ -70,7 +70,7 @@ func (e *Endpoint) resumeRequestMessage(sa *SA) []byte {
 		w.Notify(wire.Notify{Type: wire.NotifyCookie, Data: hf.cookie})
 	}
 	w.Nonce(hf.ni)
-	w.Notify(wire.Notify{Type: wire.NotifyTicketOpaque, Data: t.ticket}) //rfc:5723-7-1 5723-7.2-1
+	w.Notify(wire.Notify{Type: wire.NotifyTicketOpaque, Data: t.ticket()}) //rfc:5723-7-1 5723-7.2-1
 	if !sa.conn.Libreswan {
 		e.addDetection(&w, sa, Packet{Local: sa.local.addrPort(), Remote: sa.remote.addrPort()}) //rfc:5723-4.3.2-11 5723-4.3.2-12
 		e.addSupport(&w, sa, false)                                                              //rfc:5723-5-16
@@ -118,7 +118,7 @@ func (e *Endpoint) resumeCandidate(sa *SA, p Packet, h wire.Header, nr []byte) {
 		}
 	}
 	s := &e.session
-	if len(hf.candidates) == maxCandidates || ticket.ParseSession(sa.tun.session, s) != nil {
+	if len(hf.candidates) == maxCandidates || ticket.ParseSession(sa.tun.session(), s) != nil {
 		e.drop(DropFull)
 		return
 	}
@@ -218,14 +218,15 @@ func (e *Endpoint) takeTicket(sa *SA) {
 	if sa.reauth != 0 {
 		s.Expires = min(s.Expires, sa.reauth)
 	}
-	t.ticket = append(t.ticket[:0], d[4:]...)
-	t.session = s.Append(t.session[:0]) //rfc:5723-4.2-4
-	t.expires, t.mapped = s.Expires, true
+	e.scratch.session = s.Append(e.scratch.session[:0])
+	t.keep(d[4:], e.scratch.session, s.Expires) //rfc:5723-4.2-4
+	clear(e.scratch.session)
+	t.mapped = true
 	t.local, t.remote, t.marker = sa.local, sa.remote, sa.marker
 	if sa.conn.Renewal == RenewalAsk {
 		sa.renewAt = e.now + (s.Expires-e.wall)*75e7 // at three quarters of its life
 	}
-	e.record(sa, Record{Kind: RecordTicket, Durable: true, Connection: sa.conn, Ticket: t.ticket, Session: t.session, Expires: t.expires})
+	e.record(sa, Record{Kind: RecordTicket, Durable: true, Connection: sa.conn, Ticket: t.ticket(), Session: t.session(), Expires: t.expires})
 	e.event(sa, Event{Kind: EventTicket})
 	e.schedule(sa)
 }
@@ -242,10 +243,10 @@ const maxForeignTicket = 4096
 
 // forgetTicket wipes t's ticket, in memory and in the jar (RFC 5723 6.2).
 func (e *Endpoint) forgetTicket(t *tunnel) {
-	if len(t.ticket) == 0 {
+	if !t.hasTicket() {
 		return
 	}
-	clear(t.session)
-	t.ticket, t.session, t.expires = nil, nil, 0
+	clear(t.kept)
+	t.kept, t.size, t.expires = nil, 0, 0
 	e.record(nil, Record{Kind: RecordTicketGone, Durable: true, Connection: t.conn})
 }

@@ -134,11 +134,11 @@ func TestRFC5685_11_NothingElseChanges(t *testing.T) {
 	w, gw2 := redirectWorld(t, "nothing else changes")
 	w.connect()
 	_, c := w.one()
-	before, home, tickets := *w.cl.conn, c.tun.home, string(c.tun.session)
+	before, home, tickets := *w.cl.conn, c.tun.home, string(c.tun.session())
 	w.drainTo(w.gw, secondAddr.Addr().String())
 	w.lose = func(_ *node, p Packet) bool { return p.Data[18] == byte(wire.ExchangeIKEAuth) }
 	w.run(time.Second)
-	if c.tun.ike[1] != secondAddr || c.tun.home != home || string(c.tun.session) != tickets {
+	if c.tun.ike[1] != pack(secondAddr) || c.tun.home != home || string(c.tun.session()) != tickets {
 		t.Errorf("the client goes to %v, and home is %v", c.tun.ike[1], c.tun.home)
 	}
 	w.lose = nil

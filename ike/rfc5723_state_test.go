@@ -267,7 +267,7 @@ func TestRFC5723_6_2_EitherDeleteEndsTheClientsTicket(t *testing.T) {
 		w.drain(w.gw)
 		w.drain(w.cl)
 		w.deliver()
-		if w.cl.ticket != nil || len(tun.ticket)+len(tun.session) != 0 || len(w.gw.live())+len(w.cl.live()) != 0 {
+		if w.cl.ticket != nil || len(tun.kept) != 0 || len(w.gw.live())+len(w.cl.live()) != 0 {
 			t.Errorf("%s: the ticket or the SA is still there", name)
 		}
 	}

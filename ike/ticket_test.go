@@ -20,7 +20,7 @@ func (w *world) again(d time.Duration) {
 // handshake (RFC 5723 4.3.2).
 func TestRFC5723_4_3_2_RefusedTicketFallsBack(t *testing.T) {
 	for name, spoil := range map[string]func(w *world){
-		"flipped bit": func(w *world) { w.cl.e.tunnels[0].ticket[60] ^= 4 },
+		"flipped bit": func(w *world) { w.cl.e.tunnels[0].ticket()[60] ^= 4 },
 		"of another ring": func(w *world) {
 			w.gw.cfg.Ring, _ = ticket.Rotate(nil, w.now.Unix()-100, time.Hour, time.Hour, newStream("x"))
 		},

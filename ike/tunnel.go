@@ -3,51 +3,63 @@ package ike
 import (
 	"encoding/binary"
 	"math/bits"
-	"net/netip"
+	"slices"
 
 	"blackswan/wire"
 )
 
 // tunnel is a connection that we bring up and keep up: at any time it has one
-// SA, or an attempt, or a time for the next one.
+// SA, or an attempt, or a time for the next one. It has 256 octets, its ticket
+// and what few connections have lie elsewhere.
 type tunnel struct {
 	conn    *Connection
-	own     wire.ID           // our identity
-	owner   uint32            // as CommandConnect told it
-	ike     [2]netip.AddrPort // our IKE port, and that of the gateway in use
-	home    netip.AddrPort    // of the configured gateway
+	own     wire.ID            // our identity
+	kept    []byte             // the ticket and, behind it, its encoded ticket.Session
+	ways    *ways              // with MOBIKE
+	detour  *detour            // since the first REDIRECT
+	deleted map[uint8]deletion // by the peer, of the Child SA of each policy
+
 	sa      Handle
 	old     Handle // established, and being replaced by sa (make before break)
-	ticket  []byte
-	session []byte // encoded ticket.Session
-	expires int64  // Unix seconds
-	local   addr   // the path of the SA that the ticket is of (rule C4)
-	remote  addr
-	marker  bool
-	mapped  bool       // that path is to be tried first
-	silent  int        // resumes in a row whose IKE_AUTH met silence
-	unheard int        // resumes in a row whose RESUME met silence: the gateway is away
-	rounds  int        // attempts in a row without any answer
-	found   bool       // somebody answered an IKE_SA_INIT while RESUME met silence
-	tries   int        // full handshakes in a row (rule E7)
-	full    bool       // the next attempt is a full handshake
-	deleted []deletion // by the peer, of the Child SA of each policy
+	expires int64  // of the ticket, Unix seconds
 	at      int64
+	gone    wire.SPIs // the SA whose peer fell silent
+	called  int64     // when a roll call for it was last heeded
+
+	ike    [2]addr // our IKE port, and that of the gateway in use
+	home   addr    // of the configured gateway
+	local  addr    // the path of the SA that the ticket is of (rule C4)
+	remote addr
+	owner  uint32 // as CommandConnect told it
+
+	size    uint16 // octets of the ticket
+	silent  uint8  // resumes in a row whose IKE_AUTH met silence
+	unheard uint8  // resumes in a row whose RESUME met silence: the gateway is away
+	rounds  uint8  // attempts in a row without any answer; they count to mostRounds
+	tries   uint8  // full handshakes in a row (rule E7); they count to mostTries
 	by      By
-
-	gone   wire.SPIs // the SA whose peer fell silent
-	called int64     // when a roll call for it was last heeded
-
-	paths []netip.Addr // the gateway's addresses, of an SA with MOBIKE
-	tried int          // how many of them were tried since one answered
-	seen  []byte       // NAT_DETECTION_DESTINATION_IP: where the gateway saw us last
-
-	from      netip.Addr          // who redirected us; invalid: nobody (RFC 5685)
-	wanted    string              // the gateway whose address is asked for
-	elsewhere bool                // sa replaces old because of a redirect
-	redirects int                 // how many were followed
-	followed  [maxRedirects]int64 // when the last of them were
+	marker  bool
+	mapped  bool // that path is to be tried first
+	found   bool // somebody answered an IKE_SA_INIT while RESUME met silence
+	full    bool // the next attempt is a full handshake
 }
+
+// The waits between attempts grow no more after so many.
+const (
+	mostRounds = 8
+	mostTries  = 16
+)
+
+// keep keeps a ticket and its session, which may be none.
+func (t *tunnel) keep(ticket, session []byte, expires int64) {
+	clear(t.kept)
+	t.kept = append(append(slices.Grow(t.kept[:0], len(ticket)+len(session)), ticket...), session...)
+	t.size, t.expires = uint16(len(ticket)), expires
+}
+
+func (t *tunnel) ticket() []byte  { return t.kept[:t.size] }
+func (t *tunnel) session() []byte { return t.kept[t.size:] }
+func (t *tunnel) hasTicket() bool { return t.size > 0 }
 
 // maxSilent resumes without an answer to IKE_AUTH: a full handshake (rule E6).
 // So many without any answer: one IKE_SA_INIT in between, in case the gateway
@@ -63,14 +75,14 @@ func (e *Endpoint) attempt(t *tunnel) {
 		e.startResume(t)
 		return
 	}
-	if len(t.ticket) > 0 && !t.probing() {
+	if t.hasTicket() && !t.probing() {
 		e.event(nil, Event{Kind: EventFallback, Connection: t.conn, Owner: t.owner})
 	}
 	e.startInit(t) //rfc:5723-4.3.1-1
 }
 
 // probing says that the next IKE_SA_INIT only asks whether anybody is there.
-func (t *tunnel) probing() bool { return len(t.ticket) > 0 && !t.full && t.unheard >= maxSilent }
+func (t *tunnel) probing() bool { return t.hasTicket() && !t.full && t.unheard >= maxSilent }
 
 // later plans t's next attempt.
 func (e *Endpoint) later(t *tunnel, at int64) {
@@ -92,7 +104,7 @@ func (e *Endpoint) wakeTunnels() {
 // path sets where sa sends to: the dead SA's path while that is worth a try,
 // else the configured IKE ports.
 func (e *Endpoint) path(sa *SA, t *tunnel) {
-	sa.local, sa.remote, sa.marker = pack(t.ike[0]), pack(t.ike[1]), false
+	sa.local, sa.remote, sa.marker = t.ike[0], t.ike[1], false
 	if t.mapped {
 		sa.local, sa.remote, sa.marker = t.local, t.remote, t.marker
 	}
@@ -107,16 +119,16 @@ func (e *Endpoint) failed(sa *SA, err error) {
 		return
 	}
 	t.sa = 0
-	if t.rounds++; err != errTimeout {
+	if t.rounds = min(t.rounds+1, mostRounds); err != errTimeout {
 		t.rounds = 0
 	}
 	refused := err != errTimeout && resume // the gateway is there
 	old := e.sa(t.old) != nil
-	if !old && (err == errTimeout && !t.mapped || !refused && t.from.IsValid()) {
+	if !old && (err == errTimeout && !t.mapped || !refused && t.sentBy().IsValid()) {
 		t.nextGateway()
 	}
 	switch {
-	case old && t.elsewhere && refused:
+	case old && t.elsewhere() && refused:
 		e.startInit(t)
 	case old:
 		e.keepOld(t)
@@ -128,7 +140,7 @@ func (e *Endpoint) failed(sa *SA, err error) {
 			t.unheard = maxSilent
 		}
 		e.attempt(t)
-	case len(t.ticket) > 0 && !t.full: // the gateway is away, not unwilling
+	case t.hasTicket() && !t.full: // the gateway is away, not unwilling
 		t.unheard, t.silent, t.found = 0, 0, false
 		e.attempt(t)
 	default:
@@ -139,10 +151,15 @@ func (e *Endpoint) failed(sa *SA, err error) {
 // crowd plans a full handshake after random(0, 2 s x 2^n), at most a minute:
 // when one ticket fails, all may have failed (rule E7).
 func (e *Endpoint) crowd(t *tunnel) {
-	wait := min(int64(e.cfg.Timers.CrowdStep)<<min(t.tries, 16), int64(e.cfg.Timers.CrowdCap))
 	t.full = true
-	t.tries++
-	e.later(t, e.now+1+e.within(wait))
+	e.later(t, e.now+1+e.within(e.crowdWait(t)))
+}
+
+// crowdWait is the longest wait before t's next full handshake.
+func (e *Endpoint) crowdWait(t *tunnel) int64 {
+	wait := min(int64(e.cfg.Timers.CrowdStep)<<t.tries, int64(e.cfg.Timers.CrowdCap))
+	t.tries = min(t.tries+1, mostTries)
+	return wait
 }
 
 // within is a random time from 0 to d.

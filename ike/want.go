@@ -56,15 +56,15 @@ func (e *Endpoint) wantAgain(sa *SA, of uint8) {
 	if t == nil {
 		return
 	}
-	for len(t.deleted) <= int(of) {
-		t.deleted = append(t.deleted, deletion{})
+	if t.deleted == nil {
+		t.deleted = map[uint8]deletion{}
 	}
-	d := &t.deleted[of]
+	d := t.deleted[of]
 	if e.now-d.at > longLived {
 		d.times = 0
 	}
 	wait := min(int64(1e9)<<d.times, retryMost)
-	d.at, d.times = e.now, min(d.times, 20)+1
+	t.deleted[of] = deletion{e.now, min(d.times, 20) + 1}
 	e.want(sa, want{ts: wholeOf(of), at: e.now + wait/2 + e.within(wait)})
 }
 
