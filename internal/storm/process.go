@@ -16,6 +16,9 @@ import (
 // elsewhere, and nothing is measured.
 type Process string
 
+// self is this process.
+func self() Process { return Process(strconv.Itoa(os.Getpid())) }
+
 // usage is what a process has used so far and holds now.
 type usage struct {
 	known bool

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -47,7 +45,9 @@ type Report struct {
 	GatewaySAs        int     `json:"gateway_sas"`              // that the gateway has at the end
 
 	Retransmissions int64 `json:"retransmissions"` // requests that clients sent again, after the restart
-	StormRSS        int64 `json:"storm_rss_bytes"` // of this process, at most
+
+	StormRSS       int64   `json:"storm_rss_bytes"`     // of this process, at most
+	StormCPUResume float64 `json:"storm_cpu_us_resume"` // of this process, for what gateway_cpu_us_resume counts at the gateway
 
 	BrokenRing bool `json:"broken_ring,omitempty"` // every ticket was made useless before the crash
 
@@ -77,6 +77,14 @@ func curve(back []time.Duration) []Point {
 	return c
 }
 
+// look is what had been used and done at a moment.
+type look struct {
+	gateway, storm usage
+	repeated       int64 // requests that clients sent again
+}
+
+func (s *storm) look() look { return look{s.Process.usage(), self().usage(), s.repeated()} }
+
 // full notes the full handshakes.
 func (s *storm) full(ctx context.Context, r *Report, before, after usage, took time.Duration) {
 	var latency []time.Duration
@@ -90,7 +98,8 @@ func (s *storm) full(ctx context.Context, r *Report, before, after usage, took t
 }
 
 // recovered notes what became of the clients after a crash.
-func (s *storm) recovered(ctx context.Context, r *Report, before, after usage) {
+func (s *storm) recovered(ctx context.Context, r *Report, before look) {
+	after := s.look()
 	zero := int64(s.again.Sub(s.began))
 	r.Resumed, r.FellBack, r.Failed = 0, 0, 0
 	r.DetectedBy = map[string]int{"roll_call": 0, "qcd_reply": 0, "esp_reply": 0, "timeout": 0, "told": 0}
@@ -116,7 +125,8 @@ func (s *storm) recovered(ctx context.Context, r *Report, before, after usage) {
 	if r.BackSeconds > 0 {
 		r.ResumeRate = rounded(float64(len(back))/r.BackSeconds, 2)
 	}
-	r.GatewayCPUResume = s.perClient(before, after)
+	r.GatewayCPUResume, r.StormCPUResume = s.perClient(before.gateway, after.gateway), s.perClient(before.storm, after.storm)
+	r.Retransmissions = after.repeated - before.repeated
 	if r.Failed > 0 {
 		r.trouble = s.trouble(ctx)
 	}
@@ -131,7 +141,7 @@ func byText(b ike.By) string {
 
 // finish notes what holds at the end.
 func (s *storm) finish(r *Report) {
-	r.StormRSS = Process(strconv.Itoa(os.Getpid())).usage().peak
+	r.StormRSS = self().usage().peak
 	if s.own == nil {
 		return
 	}

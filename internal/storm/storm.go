@@ -268,7 +268,7 @@ func (s *storm) recover(ctx context.Context, r *Report) error {
 		if n > 1 {
 			wanted /= 2
 		}
-		before, sent := s.Process.usage(), s.repeated()
+		before := s.look()
 		var err error
 		if s.Simultaneous {
 			err = s.walk(ctx, "resume at once", (*crowd).lose, pace{}, wanted)
@@ -278,8 +278,7 @@ func (s *storm) recover(ctx context.Context, r *Report) error {
 		if err != nil {
 			return err
 		}
-		s.recovered(ctx, r, before, s.Process.usage())
-		r.Retransmissions = s.repeated() - sent
+		s.recovered(ctx, r, before)
 	}
 	return nil
 }
