@@ -198,12 +198,15 @@ func (e *Endpoint) tokenShown(sa *SA) (shown, proved bool) {
 		}
 		left--
 		shown = true
-		if !sa.budget.Take(e.now) { //rfc:6290-8.1-1 6290-8.2-5
+		if sa.told == nil {
+			break
+		}
+		if !sa.told.budget.Take(e.now) { //rfc:6290-8.1-1 6290-8.2-5
 			e.drop(DropTokenRate)
 			break
 		}
-		for i := range sa.tokens {
-			if sa.tokens[i].Verify(n.Data) { //rfc:6290-3-3
+		for _, d := range [...]*qcd.Digest{&sa.told.token, sa.told.before} {
+			if d != nil && d.Verify(n.Data) { //rfc:6290-3-3
 				proved = true
 			}
 		}
@@ -423,7 +426,8 @@ func (e *Endpoint) follow(sa *SA, p Packet) {
 		return
 	}
 	sa.moved = e.now
-	sa.local, sa.remote, sa.marker = pack(p.Local), pack(p.Remote), p.Marker
+	e.moveTo(sa, pack(p.Local), pack(p.Remote))
+	sa.marker = p.Marker
 	e.noteRollCall(sa)
 	e.moveChildren(sa)
 }

@@ -256,6 +256,7 @@ func (e *Endpoint) handDown(from, to *SA) {
 		e.children.Put(k.in, to.slot+1)
 		e.outbound.Put(k.out, to.slot+1)
 	}
+	e.pin(from, to.local, to.remote)
 	to.child, from.child = from.child, child{}
 	c := from.cold
 	if c == nil {

@@ -305,8 +305,18 @@ func (e *Endpoint) takeTokens(sa *SA) {
 		if n.Type != wire.NotifyQCDToken {
 			continue
 		}
-		if d, ok := qcd.DigestOf(n.Data); ok && d != sa.tokens[0] {
-			sa.tokens[1], sa.tokens[0] = sa.tokens[0], d //rfc:6290-3-1 6290-5-6 6290-9.1-4
+		if d, ok := qcd.DigestOf(n.Data); ok {
+			sa.hold(d) //rfc:6290-3-1 6290-5-6 6290-9.1-4
 		}
+	}
+}
+
+func (sa *SA) hold(d qcd.Digest) {
+	switch t := sa.told; {
+	case t == nil:
+		sa.told = &told{token: d}
+	case d != t.token:
+		before := t.token
+		t.before, t.token = &before, d
 	}
 }

@@ -1,7 +1,6 @@
 package ike
 
 import (
-	"blackswan/internal/suite"
 	"blackswan/internal/window"
 	"blackswan/wire"
 )
@@ -243,7 +242,7 @@ func (e *Endpoint) release(sa *SA) {
 		}
 	}
 	e.ours.Delete(sa.ours()) //rfc:6290-5.3-1
-	sa.keys = suite.Held{}
+	sa.keys.Wipe()
 	e.slots[sa.slot].sa = nil
 	e.free = append(e.free, sa.slot)
 	e.spare.sas.give(sa)

@@ -165,7 +165,8 @@ func (e *Endpoint) addMobility(w *wire.Writer, sa *SA, refusal wire.NotifyType) 
 // Child SAs follow when the new address has proved to be the client's.
 func (e *Endpoint) move(sa *SA) {
 	before := sa.remote.ip
-	sa.local, sa.remote, sa.marker = pack(e.asker.Local), pack(e.asker.Remote), e.asker.Marker
+	e.moveTo(sa, pack(e.asker.Local), pack(e.asker.Remote))
+	sa.marker = e.asker.Marker
 	if e.msg.has(wire.NotifyNATDetectionSourceIP) {
 		sa.behind, sa.natted = e.detectNAT(sa)
 	}
@@ -302,7 +303,7 @@ func (e *Endpoint) nextPath(sa *SA) bool {
 		a := x.paths[x.tried]
 		x.tried++
 		if a != at && a.Is4() == own.Is4() {
-			sa.remote.ip = a.As16()
+			e.moveTo(sa, sa.local, addr{a.As16(), sa.remote.port})
 			e.doubt(sa)
 			e.requestAnew(sa, requestMove)
 			return true
@@ -332,7 +333,7 @@ func (e *Endpoint) gatewayMoved(sa *SA) {
 	}
 	t.learnPaths(&e.msg, e.asker.Remote.Addr().Unmap())
 	if !slices.Contains(t.ways.paths, sa.remote.addrPort().Addr()) {
-		sa.remote.ip = t.ways.paths[0].As16()
+		e.moveTo(sa, sa.local, addr{t.ways.paths[0].As16(), sa.remote.port})
 		e.requestAnew(sa, requestMove)
 	}
 }
@@ -361,7 +362,7 @@ func (e *Endpoint) movedTo(t *tunnel, local netip.AddrPort) {
 	case sa.local.ip == ip:
 		e.hint(sa)
 	case sa.mobike:
-		sa.local.ip = ip
+		e.moveTo(sa, addr{ip, sa.local.port}, sa.remote)
 		t.ways.tried = 0
 		e.moveChildren(sa)
 		e.doubt(sa)
@@ -369,7 +370,7 @@ func (e *Endpoint) movedTo(t *tunnel, local netip.AddrPort) {
 	case t.hasTicket():
 		e.abandon(sa, "our address changed")
 	default:
-		sa.local.ip = ip
+		e.moveTo(sa, addr{ip, sa.local.port}, sa.remote)
 		e.replace(sa, false)
 	}
 }

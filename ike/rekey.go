@@ -295,7 +295,7 @@ func (e *Endpoint) createRefused(sa *SA, x *creation, n wire.NotifyType) {
 		return
 	case x.old != 0 && k == nil: // it is gone meanwhile
 		return
-	case x.old == 0 && x.ts != nil && len(x.ts.local) > 0 && n != wire.NotifyTemporaryFailure && sa.carriesOf(x.ts.of): // what was left out, which the peer does not want
+	case x.old == 0 && !x.ts.whole() && n != wire.NotifyTemporaryFailure && sa.carriesOf(x.ts.of): // what was left out, which the peer does not want
 		sa.wantsNoMore(x.ts)
 		return
 	case x.old != 0 && n == wire.NotifyChildSANotFound: // RFC 7296 2.25: drop it, and begin from scratch //rfc:7296-2.25-4

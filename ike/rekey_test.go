@@ -61,7 +61,7 @@ func (w *world) agreed(children int) (gw, cl *SA) {
 	if children < 0 {
 		children = len(w.gw.plane())
 	}
-	if g.spi != c.spi || g.keys != c.keys || g.Original == c.Original || g.Client || !c.Client {
+	if g.spi != c.spi || !sameKeys(g.keys, c.keys) || g.Original == c.Original || g.Client || !c.Client {
 		w.t.Fatalf("%s and %s are no pair\n%s%s", g.spi, c.spi, w.text(), w.dump())
 	}
 	theirs := w.cl.plane()

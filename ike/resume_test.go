@@ -12,7 +12,7 @@ func TestConnectPSK(t *testing.T) {
 	w := newWorld(t, "connect")
 	w.connect()
 	g, c := w.one()
-	if g.spi != c.spi || g.keys != c.keys {
+	if g.spi != c.spi || !sameKeys(g.keys, c.keys) {
 		t.Fatal("the two ends disagree")
 	}
 	if len(w.gw.kids) != 1 || len(w.cl.kids) != 1 {
@@ -42,7 +42,7 @@ func TestCrashRollCallResume(t *testing.T) {
 	w.callRoll(w.gw)
 	w.run(time.Second)
 	g, c := w.one()
-	if !g.resumed || !c.resumed || g.keys != c.keys {
+	if !g.resumed || !c.resumed || !sameKeys(g.keys, c.keys) {
 		t.Fatal("not resumed\n" + w.text() + "\n" + w.dump())
 	}
 	if by := w.cl.last(EventDetected).By; by != ByRollCall {

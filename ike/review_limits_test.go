@@ -181,7 +181,7 @@ func TestRuleA6_ProofBeforeTheLimit(t *testing.T) {
 	g, c := w.one()
 	right, _ := w.gw.e.tokens.Token(nil, g.gen, uint64(c.spi.I), uint64(c.spi.R))
 	for range 9 {
-		c.budget.Take(w.cl.e.now)
+		c.told.budget.Take(w.cl.e.now)
 	}
 	m := wire.NewWriter(nil, wire.Header{SPIi: c.spi.I, SPIr: c.spi.R, Version: wire.Version, Exchange: wire.ExchangeInformational, Flags: wire.FlagResponse})
 	m.Notify(wire.Notify{Protocol: wire.ProtocolIKE, Type: wire.NotifyQCDToken, Data: right})

@@ -141,7 +141,7 @@ func TestRFC5723_4_3_4_NewSAWithAChild(t *testing.T) {
 	before := w.gw.kids[0]
 	w.again(31 * time.Second)
 	g, c := w.one()
-	if len(w.gw.kids) != 1 || len(w.cl.kids) != 2 || !g.resumed || g.keys != c.keys {
+	if len(w.gw.kids) != 1 || len(w.cl.kids) != 2 || !g.resumed || !sameKeys(g.keys, c.keys) {
 		t.Fatalf("%d and %d Child SAs", len(w.gw.kids), len(w.cl.kids))
 	}
 	in, out := w.gw.kids[0], w.cl.kids[1]
@@ -188,7 +188,7 @@ func TestRFC5723_5_FromTheTicket(t *testing.T) {
 	}
 	ask, answer := tp.only(w.cl, wire.ExchangeSessionResume), tp.only(w.gw, wire.ExchangeSessionResume)
 	suite.DeriveResume(prf, was.suite, &keys, skd, ask.bodies[ask.at(wire.PayloadNonce)], answer.bodies[answer.at(wire.PayloadNonce)], uint64(g.spi.I), uint64(g.spi.R))
-	if held := keys.Held(g.suite); g.keys != held || c.keys != held || bytes.Equal(g.keys.D(g.suite), skd) {
+	if held := keys.Held(g.suite); !sameKeys(g.keys, held) || !sameKeys(c.keys, held) || bytes.Equal(g.keys.D(g.suite), skd) {
 		t.Error("the keys are not those of the ticket's SK_d with the new nonces and SPIs")
 	}
 }

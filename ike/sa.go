@@ -40,11 +40,13 @@ func (a addr) addrPort() netip.AddrPort {
 // without any, so that an idle SA costs the collector little.
 type SA struct {
 	conn *Connection
-	peer []byte           // the peer's identity: type octet, data
-	resp []byte           // cached response: one message, or its fragments back to back
+	peer []byte // the peer's identity: type octet, data
+	resp []byte // cached response: one message, or its fragments back to back
+	keys suite.Held
 	cert *ticket.PeerCert // what a ticket must remember of the peer's certificate
 	half *half            // until established
 	cold *cold            // an open request, waiting requests, reassembly
+	told *told            // tokens of the peer's, if it has given one
 	tun  *tunnel          // initiator: the connection that this SA serves
 
 	child child // the first, or what stands in its place
@@ -73,10 +75,7 @@ type SA struct {
 	form      uint8
 	method    [2]uint8 // authentication methods of the initiator and the responder
 	gen       uint8    // generation of our SPI (rule B2)
-	tokens    [2]qcd.Digest
-	budget    qcd.Budget
 	suite     suite.Suite
-	keys      suite.Held
 	local     addr
 	remote    addr
 	iv        uint64
@@ -179,6 +178,13 @@ type cold struct {
 
 	heir  Handle // the SA that has replaced this one
 	elder Handle // the SA that this one replaces, until the peer is known to have this one: no request leaves before
+}
+
+// told is what the peer has given us to know its crash by (RFC 6290).
+type told struct {
+	token  qcd.Digest  // the newest
+	before *qcd.Digest // the one before it, if there was one
+	budget qcd.Budget
 }
 
 // settled reports whether c holds nothing about Child SAs and rekeys.

@@ -27,6 +27,9 @@ func (ts *selectors) policy() uint8 {
 	return ts.of
 }
 
+// whole reports whether they are all that their policy allows.
+func (ts *selectors) whole() bool { return ts == nil || len(ts.local) == 0 }
+
 // selectors are those of c that the first policy does not tell. c may be nil.
 func (c *child) selectors() *selectors {
 	if c == nil {
@@ -54,7 +57,7 @@ func wholeOf(of uint8) *selectors {
 // allowed are the selectors of ts, those of its policy if it has none, or the
 // address itself where they are dynamic.
 func (e *Endpoint) allowed(sa *SA, ts *selectors) (local, remote []wire.Selector) {
-	if ts != nil && len(ts.local) > 0 {
+	if !ts.whole() {
 		return ts.local, ts.remote
 	}
 	p := sa.conn.policy(ts)
@@ -82,7 +85,30 @@ func (e *Endpoint) narrow(sa *SA, o *offer, ts *selectors, local, remote wire.TS
 	o.local, o.remote = e.scratch.selectors[0], e.scratch.selectors[1]
 	p := sa.conn.policy(ts)
 	o.of = ts.policy()
-	o.own = ts != nil && len(ts.local) > 0 || len(p.LocalTS) == 0 || len(p.RemoteTS) == 0
+	o.own = !ts.whole() || p.dynamic() && !(slices.Equal(o.local, allowed[0]) && slices.Equal(o.remote, allowed[1]))
+}
+
+// dynamic reports whether selectors of p are the addresses of the SA.
+func (p *Policy) dynamic() bool { return len(p.LocalTS) == 0 || len(p.RemoteTS) == 0 }
+
+// moveTo gives sa another path.
+func (e *Endpoint) moveTo(sa *SA, local, remote addr) {
+	e.pin(sa, local, remote)
+	sa.local, sa.remote = local, remote
+}
+
+// pin gives the Child SAs of sa selectors of their own if it is about to get
+// other addresses: dynamic ones stay those of when they were made.
+func (e *Endpoint) pin(sa *SA, local, remote addr) {
+	if local.ip == sa.local.ip && remote.ip == sa.remote.ip {
+		return
+	}
+	for c := range sa.installed {
+		if c.ts.whole() && sa.conn.policy(c.ts).dynamic() {
+			l, r := e.allowed(sa, c.ts)
+			c.ts = &selectors{c.ts.policy(), slices.Clone(l), slices.Clone(r)}
+		}
+	}
 }
 
 // fitting are the selectors of the policy that a request for a new Child SA

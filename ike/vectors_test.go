@@ -42,7 +42,7 @@ func TestForeignQCDReply(t *testing.T) {
 			if !given {
 				tok[63] ^= 1
 			}
-			c.tokens[0], _ = qcd.DigestOf(tok)
+			c.told.token, _ = qcd.DigestOf(tok)
 			w.cl.e.Packet(w.now, Packet{Local: clAddr, Remote: netip.MustParseAddrPort("10.99.0.1:500"), Data: raw})
 			w.drain(w.cl)
 			if found := w.cl.count(EventDetected) == 1; found != given {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -417,3 +418,6 @@ func (w *world) dump() string {
 	}
 	return b.String()
 }
+
+// sameKeys compares the octets.
+func sameKeys(a, b suite.Held) bool { return reflect.DeepEqual(a, b) }

@@ -18,18 +18,22 @@ type Keys struct {
 }
 
 // Held is what an SA keeps of its Keys once both sides have proved themselves:
-// all but SK_pi and SK_pr, which AUTH alone needs. It has no pointers and prints
-// as "redacted".
+// all but SK_pi and SK_pr, which AUTH alone needs. It has memory of its own, of
+// their size: 104 octets for AES-GCM-256 with HMAC-SHA2-256, 256 for the largest
+// suite. Copies of a Held share that memory. It prints as "redacted".
 type Held struct {
 	redacted
-	buf [MaxKeymat - 2*maxHash]byte
+	buf []byte
 }
 
 // Held copies what an SA keeps of k.
-func (k *Keys) Held(s Suite) (h Held) {
-	copy(h.buf[:], k.buf[:s.keymat()-2*s.PRFLen()])
-	return h
+func (k *Keys) Held(s Suite) Held {
+	n := s.keymat() - 2*s.PRFLen()
+	return Held{buf: append(make([]byte, 0, n), k.buf[:n]...)}
 }
+
+// Wipe overwrites the keys of h and of its copies.
+func (h *Held) Wipe() { clear(h.buf) }
 
 // D returns SK_d, a view of h.
 func (h *Held) D(s Suite) []byte { return h.at(0, s.PRFLen()) }

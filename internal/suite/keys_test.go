@@ -190,8 +190,12 @@ func TestKeysLayout(t *testing.T) {
 				t.Errorf("%v: key %d that an SA keeps is %x", s, n, v)
 			}
 		}
-		if end := s.keymat() - 2*s.PRFLen(); !bytes.Equal(held.buf[end:], make([]byte, len(held.buf)-end)) {
-			t.Errorf("%v: an SA keeps what AUTH alone needs", s)
+		if n := s.keymat() - 2*s.PRFLen(); len(held.buf) != n || cap(held.buf) != n {
+			t.Errorf("%v: an SA keeps %d octets of %d, and AUTH alone needs the others", s, cap(held.buf), n)
+		}
+		kept := held
+		if held.Wipe(); !bytes.Equal(kept.buf, make([]byte, len(kept.buf))) || bytes.Equal(k.D(s), held.D(s)) {
+			t.Errorf("%v: Wipe leaves keys of a copy, or takes those that AUTH needs", s)
 		}
 	}
 	if largest.keymat() != MaxKeymat {
