@@ -180,7 +180,6 @@ func (e *Endpoint) connected(sa *SA) {
 	e.learnMobike(sa)
 	fresh := sa.resumed
 	e.melt(sa)
-	sa.resp = nil // AUTH was the last to need IKE_SA_INIT
 	sa.sent.Close()
 	e.establish(sa)
 	if refusal != nil {

@@ -247,7 +247,7 @@ const maxRepeats = 32
 // 32 in all. Once IKE_AUTH came, the old request is ignored (RFC 7296 2.1).
 func (e *Endpoint) repeatFirst(p Packet, d duplicate) {
 	sa := e.sa(d.sa)
-	if sa == nil || sa.state != stateHalf || len(sa.resp) == 0 {
+	if sa == nil || sa.state != stateHalf || len(sa.half.msg2) == 0 {
 		e.drop(DropRepeat)
 		return
 	}
@@ -256,7 +256,7 @@ func (e *Endpoint) repeatFirst(p Packet, d duplicate) {
 	} else {
 		hf.repeats++
 		hf.lastRepeat = e.now
-		e.reply(p, sa.resp)
+		e.reply(p, e.keep(hf.msg2))
 	}
 }
 

@@ -149,7 +149,7 @@ func (e *Endpoint) initAgreed(sa *SA, a *Answer) {
 	w.Finish()
 	e.arena = w.Buf
 	msg := e.arena[at:]
-	sa.resp = append([]byte(nil), msg...)
+	hf.msg2 = append(hf.msg2[:0], msg...)
 	e.keyLog(sa)
 	e.reply(p, msg)
 }
@@ -207,6 +207,14 @@ func (e *Endpoint) freeHalf(sa *SA) {
 		c := &h.candidates[i]
 		*c = candidate{nr: c.nr[:0], req: c.req[:0]}
 	}
-	*h = half{ni: h.ni[:0], nr: h.nr[:0], msg1: h.msg1[:0], candidates: h.candidates[:0]}
+	*h = half{ni: h.ni[:0], nr: h.nr[:0], msg1: room(h.msg1), msg2: room(h.msg2), candidates: h.candidates[:0]}
 	e.spare.halves.give(h)
+}
+
+// room is the memory of b for another message, unless a peer made it large.
+func room(b []byte) []byte {
+	if cap(b) > 1024 {
+		return nil
+	}
+	return b[:0]
 }

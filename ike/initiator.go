@@ -173,7 +173,7 @@ func (e *Endpoint) initAccepted(sa *SA, p Packet, h wire.Header) {
 	e.learnFirst(sa)
 	hf.childless = sa.conn.Childless && e.msg.has(wire.NotifyChildlessIKEv2Supported)
 	hf.nr = append(hf.nr[:0], nr...)
-	sa.resp = append([]byte(nil), p.Data...) // AUTH covers it
+	hf.msg2 = append(hf.msg2[:0], p.Data...)
 	hf.nacked, hf.nackAt = false, 0
 	e.melt(sa)
 	if e.floats(sa) {

@@ -174,7 +174,7 @@ func (e *Endpoint) resumeAccept(p Packet, h wire.Header, key uint64, conn *Conne
 	w.Finish()
 	e.arena = w.Buf
 	msg := e.arena[at:]
-	sa.resp = append(make([]byte, 0, len(msg)), msg...)
+	hf.msg2 = append(hf.msg2[:0], msg...)
 
 	e.authValues(sa, prf, suite.AuthInput{Message: p.Data, Nonce: hf.nr}, suite.AuthInput{Message: msg, Nonce: hf.ni}, conn.Libreswan)
 	sa.recv.Done() // Message ID 0 was the RESUME's //rfc:5723-4.3.2-14 5723-5-9 5723-5-12

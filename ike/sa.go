@@ -110,7 +110,7 @@ type half struct {
 	childless  bool // IKE_AUTH makes no Child SA (RFC 6023)
 	ni, nr     []byte
 	from       netip.Prefix // responder of IKE_SA_INIT: whose share it takes
-	msg1       []byte       // IKE_SA_INIT or, initiator, any first request: AUTH covers it
+	msg1, msg2 []byte       // the first request, of a responder only IKE_SA_INIT, and its answer: AUTH covers them
 	pair       *suite.KeyPair
 	group      wire.TransformID
 	question   uint64
