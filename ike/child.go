@@ -117,7 +117,7 @@ func (e *Endpoint) offerSelectors(w *wire.Writer, sa *SA, ts *selectors) {
 // addChild adds SA, TSi and TSr to our IKE_AUTH response.
 func (e *Endpoint) addChild(w *wire.Writer, o offer) {
 	own := spiBytes(o.in)
-	w.SA(propose.SpecOfESP(o.suite, o.num, own[:]))
+	w.SA(propose.SpecOfESP(e.scratch.chosen[:0], o.suite, o.num, own[:]))
 	e.addSelectors(w, o)
 }
 

@@ -17,6 +17,7 @@ type scratch struct {
 	ids       [2][]byte
 	selectors [2][]wire.Selector
 	dynamic   [2]wire.Selector
+	chosen    [4]wire.Transform
 	keymat    [2 * (36 + 64)]byte
 	token     [32]byte
 	nonce     [nonceLen]byte

@@ -85,7 +85,7 @@ func TestCheckESP(t *testing.T) {
 		{"the second, numbered first", ESPSuite{wire.ENCRAESCBC, 128, wire.INTEGHMACSHA256, false, 0}, 1, false},
 		{"another key size", ESPSuite{wire.ENCRAESGCM16, 128, 0, true, 0}, 1, false},
 	} {
-		sa := offered(t, SpecOfESP(row.answer, row.num, espSPIBytes))
+		sa := offered(t, SpecOfESP(nil, row.answer, row.num, espSPIBytes))
 		got, gotSPI, err := CheckESP(sa, mine)
 		if row.ok && (err != nil || got != row.answer || gotSPI != spi) || !row.ok && !errors.Is(err, ErrAnswer) {
 			t.Errorf("%s: %v, %#x, %v", row.what, got, gotSPI, err)

@@ -236,7 +236,7 @@ func FuzzParseESP(f *testing.F) {
 		if err != nil || spi != 0x12345678 {
 			t.Fatalf("%q does not agree with itself: %#x, %v", text, spi, err)
 		}
-		if got, _, err := CheckESP(offered(t, SpecOfESP(e, num, espSPIBytes)), list); err != nil || got != e {
+		if got, _, err := CheckESP(offered(t, SpecOfESP(nil, e, num, espSPIBytes)), list); err != nil || got != e {
 			t.Fatalf("%q: the initiator sees %v, %v; the responder chose %v", text, got, err, e)
 		}
 	})

@@ -219,7 +219,7 @@ func TestSelectESPIgnoresGroups(t *testing.T) {
 	want := ESPSuite{Encr: wire.ENCRAESGCM16, KeyBits: 256}
 	for _, group := range []wire.TransformID{wire.KENone, wire.KEX25519, wire.KEECP256} {
 		for _, mine := range []string{"aes256gcm16", "aes256gcm16-x25519"} {
-			e, _, _, err := SelectESP(offered(t, SpecOfESP(ESPSuite{Encr: want.Encr, KeyBits: 256, KE: group}, 1, espSPIBytes)), espOf(t, mine))
+			e, _, _, err := SelectESP(offered(t, SpecOfESP(nil, ESPSuite{Encr: want.Encr, KeyBits: 256, KE: group}, 1, espSPIBytes)), espOf(t, mine))
 			if err != nil || e != want {
 				t.Errorf("they offer group %d, we take %s: %v, %v", group, mine, e, err)
 			}

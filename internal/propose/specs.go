@@ -90,9 +90,9 @@ func SpecOf(s suite.Suite, num uint8) wire.ProposalSpec {
 }
 
 // SpecOfESP is the proposal that answers with e and our ESP SPI of 4 octets,
-// which is not copied.
-func SpecOfESP(e ESPSuite, num uint8, spi []byte) wire.ProposalSpec {
-	ts := append(make([]wire.Transform, 0, 4), wire.Transform{Type: wire.TransformENCR, ID: e.Encr, KeyBits: e.KeyBits})
+// which is not copied. Its transforms, four at most, are appended to ts.
+func SpecOfESP(ts []wire.Transform, e ESPSuite, num uint8, spi []byte) wire.ProposalSpec {
+	ts = append(ts, wire.Transform{Type: wire.TransformENCR, ID: e.Encr, KeyBits: e.KeyBits})
 	ts = appendUnlessNone(ts, wire.TransformINTEG, e.Integ)
 	ts = appendUnlessNone(ts, wire.TransformKE, e.KE)
 	esn := wire.Transform{Type: wire.TransformESN, ID: wire.ESNNo}
