@@ -217,9 +217,12 @@ func (e *Endpoint) tokenShown(sa *SA) (shown, proved bool) {
 // crashed ends an SA that its peer has lost, in silence, and begins a resume
 // (RFC 6290 4.5 and 7).
 func (e *Endpoint) crashed(sa *SA, by By) {
-	t := sa.tun
+	t, heir := sa.tun, e.unknown(sa)
 	e.event(sa, Event{Kind: EventDetected, By: by}) //rfc:6290-3-6
 	e.down(sa, "the peer lost it", true)            //rfc:6290-3-5 6290-4.5-5
+	if heir != nil {                                // which the peer may never have had: no token of it is known
+		e.press(heir)
+	}
 	if t != nil && !t.letGo(sa) {
 		e.lost(t, by) //rfc:6290-3-8
 	}

@@ -323,6 +323,18 @@ func (e *Endpoint) undone(sa *SA) (back *SA) {
 	return back
 }
 
+// unknown is the heir of sa while its peer is not known to have it; or nil.
+func (e *Endpoint) unknown(sa *SA) *SA {
+	if sa.cold == nil {
+		return nil
+	}
+	heir := e.sa(sa.cold.heir)
+	if heir == nil || heir.cold == nil || heir.cold.elder != sa.handle() {
+		return nil
+	}
+	return heir
+}
+
 // known ends the waiting of an heir: its peer has it, or the SA that it replaces
 // is gone.
 func (e *Endpoint) known(heir *SA) {

@@ -343,3 +343,58 @@ func TestRFC7296_2_25_2_DeletedDuringItsRekey(t *testing.T) {
 		}
 	}
 }
+
+// Either end may crash at any step of a rekey of the IKE SA. Nobody is stuck,
+// and a rekey that the client began costs no login: one of its tickets is good
+// at each step (rule D5). One that the gateway began voids the ticket at once
+// (rule D12), so that until the next is there a crash costs one.
+func TestCrashDuringARekey(t *testing.T) {
+	for _, who := range []string{"gw", "cl"} {
+		for _, victim := range []string{"gw", "cl"} {
+			for step := range 12 {
+				w := rekeyWorld(t, "crash during "+who+victim, "aes128gcm16", "aes128gcm16")
+				w.connect()
+				w.run(time.Second)
+				n := w.gw
+				if who == "cl" {
+					n = w.cl
+				}
+				w.act(n, "rekey ike")
+				w.carry(step)
+				ticket := w.cl.ticket != nil
+				if victim == "gw" {
+					w.crash(w.gw)
+					w.gw.removed = nil
+					w.callRoll(w.gw)
+				} else {
+					w.crash(w.cl)
+					w.cl.removed = nil
+					w.connect()
+				}
+				w.run(40 * time.Second)
+				w.one()
+				if ticket && !w.gw.last(EventEstablished).Resumed || who == "cl" && !ticket {
+					t.Errorf("%s rekeys, %s crashes at step %d: ticket %v\n%s", who, victim, step, ticket, w.text())
+				}
+				w.run(5 * time.Minute)
+				w.agreed(1)
+			}
+		}
+	}
+}
+
+// A token that proves a crash on an SA whose heir the peer may never have had
+// proves nothing of the heir; but it is looked after at once, and soon given up.
+func TestCrashedBeforeTheHeirIsKnown(t *testing.T) {
+	w := rekeyWorld(t, "heir unknown", "aes128gcm16", "aes128gcm16")
+	w.connect()
+	w.run(time.Second)
+	w.act(w.gw, "rekey ike")
+	w.carry(1) // the client has the heir, the gateway never gets the answer
+	w.crash(w.gw)
+	w.callRoll(w.gw)
+	w.run(6 * time.Second)
+	if _, c := w.one(); c.resumed || w.cl.count(EventEstablished) != 2 {
+		t.Errorf("not logged in again\n%s", w.text())
+	}
+}

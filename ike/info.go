@@ -36,7 +36,7 @@ func (e *Endpoint) request(sa *SA, kind requestKind) {
 	if sa.state != stateEstablished && !(sa.state == stateDeleting && kind == requestDelete) {
 		return
 	}
-	if sa.replaced() && kind != requestDelete { // nothing else is said any more (RFC 7296 2.8) //rfc:7296-2.8-3 7296-1.3.2-2
+	if sa.replaced() && kind != requestDelete && kind != requestMove { // nothing else is said any more (RFC 7296 2.8) //rfc:7296-2.8-3 7296-1.3.2-2
 		return
 	}
 	c := e.chill(sa)
@@ -80,7 +80,7 @@ func (e *Endpoint) request(sa *SA, kind requestKind) {
 		w.Notify(wire.Notify{Type: wire.NotifyRedirect, Data: e.drain.to}) //rfc:5685-5-1
 	}
 	cookie := e.addPath(w, sa, kind)
-	c.open = exchange{kind: kind, id: id, msgs: append([]byte(nil), e.protect(sa, atLeast)...), began: e.now, cookie: cookie, hasty: kind == requestMove}
+	c.open = exchange{kind: kind, id: id, msgs: append([]byte(nil), e.protect(sa, atLeast)...), began: e.now, cookie: cookie, hasty: kind == requestMove && !sa.replaced()}
 	c.open.at = e.now + int64(e.backoff(kind).Delay(0, e.random()))
 	e.sendSA(sa, c.open.msgs)
 	e.schedule(sa)

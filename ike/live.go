@@ -103,16 +103,27 @@ func (e *Endpoint) retransmit(sa *SA) bool {
 }
 
 // patient says that a mobile client is given more time than others (RFC 4555
-// 3.11), but not to say goodbye.
+// 3.11), but not to say goodbye. An SA that has an heir waits for its DELETE,
+// whatever else is open.
 func (e *Endpoint) patient(sa *SA, x *exchange) bool {
+	if sa.replaced() {
+		return sa.state == stateEstablished
+	}
 	return sa.mobike && !sa.Client && x.kind != requestDelete && e.now-x.began < patience
+}
+
+// mayHaste says that giving sa up soon costs no login, or that nobody was ever
+// heard on it.
+func (sa *SA) mayHaste() bool {
+	t := sa.tun
+	return sa.confirm || t != nil && (t.hasTicket() || t.ways != nil && len(t.ways.paths) > 1)
 }
 
 // tries is how often the open request is sent at most.
 func (e *Endpoint) tries(sa *SA, most int) int {
 	h := sa.half
 	switch {
-	case sa.cold.open.hasty:
+	case sa.cold.open.hasty && sa.mayHaste():
 		return min(most, hastyTries)
 	case h == nil || sa.cold.open.kind != requestFirst:
 		return most

@@ -154,6 +154,11 @@ func (e *Endpoint) woke(sa *SA) {
 		e.requestAnew(sa, requestMove)
 		return
 	}
+	e.press(sa)
+}
+
+// press asks for a sign of life, and soon gives up.
+func (e *Endpoint) press(sa *SA) {
 	e.request(sa, requestEmpty)
 	if c := sa.cold; c != nil && c.open.kind == requestEmpty {
 		c.open.hasty = true

@@ -170,6 +170,7 @@ func (e *Endpoint) move(sa *SA) {
 	if e.msg.has(wire.NotifyNATDetectionSourceIP) {
 		sa.behind, sa.natted = e.detectNAT(sa)
 	}
+	e.again(sa) // what is open has gone to where the client was
 	e.noteRollCall(sa)
 	check := sa.conn.Routability != RoutabilityOff && (sa.remote.ip != before || sa.asks(requestRoute))
 	if check {
@@ -338,6 +339,18 @@ func (e *Endpoint) gatewayMoved(sa *SA) {
 	}
 }
 
+// movedElder asks for the update on the SA that sa replaces, too. Until the
+// gateway has sa it knows no other, and it goes on with its rekey where we were.
+func (e *Endpoint) movedElder(sa *SA) {
+	if sa.cold == nil || e.sa(sa.cold.elder) == nil {
+		return
+	}
+	elder := e.sa(sa.cold.elder)
+	elder.local.ip = sa.local.ip
+	e.again(elder)
+	e.requestAnew(elder, requestMove)
+}
+
 // movedTo takes the address that we reach t's gateway from now. The client
 // does what is cheapest: nothing new when the address is the old one, a MOBIKE
 // update, a resume, a login beside the old SA.
@@ -367,6 +380,7 @@ func (e *Endpoint) movedTo(t *tunnel, local netip.AddrPort) {
 		e.moveChildren(sa)
 		e.doubt(sa)
 		e.requestAnew(sa, requestMove)
+		e.movedElder(sa)
 	case t.hasTicket():
 		e.abandon(sa, "our address changed")
 	default:

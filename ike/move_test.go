@@ -89,3 +89,50 @@ func TestMovesDuringReauth(t *testing.T) {
 		t.Error("at", c.local.addrPort())
 	}
 }
+
+// A client that moves at any step of a rekey, whoever began it, moves all the
+// same: the gateway's traffic follows at once, and nobody logs in again. When
+// the gateway has the heir not yet, or its client does not know that it has, the
+// update is asked for on the old SA, too.
+func TestMovesDuringARekey(t *testing.T) {
+	for _, what := range []string{"rekey ike", "rekey child"} {
+		for _, who := range []string{"gw", "cl"} {
+			for step := range 8 {
+				w := mobileWorld(t, "moves during "+who+what)
+				n := w.gw
+				if who == "cl" {
+					n = w.cl
+				}
+				w.act(n, what)
+				w.carry(step)
+				w.lose = dead(clAddr.Addr())
+				w.moveClient(elsewhere)
+				w.run(2 * time.Second)
+				if to := w.gw.lastMove().Addr(); to != elsewhere.Addr() {
+					t.Errorf("%s by %s, step %d: traffic goes to %v\n%s", what, who, step, to, w.text())
+				}
+				w.run(2 * time.Minute)
+				outcome(t, w, 1, 0)
+				w.agreed(1)
+			}
+		}
+	}
+}
+
+// Haste costs no login: a client without a ticket asks from its new address as
+// often as ever before it gives up, one with a ticket resumes soon.
+func TestMovesWithoutATicket(t *testing.T) {
+	for _, tickets := range []bool{false, true} {
+		w := mobileWorld(t, "no haste", func(gw, cl *Config) { gw.Connections[0].Tickets, cl.Connections[0].Tickets = tickets, tickets })
+		began := w.now
+		w.lose = func(*node, Packet) bool { return w.now.Sub(began) < 10*time.Second }
+		w.moveClient(elsewhere)
+		w.run(2 * time.Minute)
+		resumed := 0
+		if tickets {
+			resumed = 1
+		}
+		outcome(t, w, 1, resumed)
+		w.agreed(1)
+	}
+}

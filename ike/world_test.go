@@ -310,6 +310,18 @@ func (w *world) deliver() {
 	}
 }
 
+// carry carries so many packets, and loses what else is in flight.
+func (w *world) carry(n int) {
+	for ; n > 0 && len(w.flight) > 0; n-- {
+		p := w.flight[0]
+		w.flight = w.flight[1:]
+		to := w.at(p.Remote.Addr())
+		to.e.Packet(w.now, Packet{Local: p.Remote, Remote: p.Local, Marker: p.Marker, Data: p.Data})
+		w.drain(to)
+	}
+	w.flight = nil
+}
+
 func (w *world) nodes() []*node { return append([]*node{w.gw, w.cl}, w.more...) }
 
 // at is whoever has that address. The client has all that are no gateway's.
