@@ -48,6 +48,10 @@ type commitResult struct {
 // stays within the second of rule C2.
 const flushDelay = store.BehindLimit
 
+// heldPackets of an SA wait at most: copies of its peer's last request may come as
+// often as anybody likes while the disk is slow.
+const heldPackets = 128
+
 // hold keeps a packet back while a durable record of its SA is on its way.
 func (k *recorder) hold(o ike.Output) bool {
 	if len(k.held) == 0 {
@@ -56,6 +60,10 @@ func (k *recorder) hold(o ike.Output) bool {
 	h := k.held[o.SA]
 	if h == nil {
 		return false
+	}
+	if len(h.packets) == heldPackets {
+		k.shard.lost++
+		return true
 	}
 	h.packets = append(h.packets, ownPacket(o.Packet))
 	return true

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"blackswan/ike"
 	"blackswan/internal/state"
 	"blackswan/store"
 	"blackswan/store/memory"
@@ -81,6 +83,36 @@ func TestF6_FailedCommit(t *testing.T) {
 		cr.stop(t, nil)
 		if st := g.Status(0); st.Counters["lost"] == 0 {
 			t.Errorf("counters: %v", st.Counters)
+		}
+		gr.stop(t, nil)
+	})
+}
+
+// TestHeldPacketsAreBounded: however long the disk takes, so many packets of an SA
+// wait and no more, and those leave in the end.
+func TestHeldPacketsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		g, gr := l.gateway()
+		s, release := g.node.shards[0], make(chan struct{})
+		g.node.commit = func([]durable) error { <-release; return nil }
+		own, _ := s.port.Ports()
+		s.call(func(now time.Time) {
+			s.keep.commit(durable{sa: 7})
+			for i := range 10 * heldPackets {
+				o := ike.Output{SA: 7, Packet: ike.Packet{Local: own, Remote: netip.AddrPortFrom(clientAddr, 500), Data: make([]byte, 28)}}
+				if !s.keep.hold(o) {
+					t.Fatalf("packet %d leaves before the commit", i)
+				}
+			}
+		})
+		if st := g.Status(0); st.Counters["lost"] != 9*heldPackets || l.sent() != 0 {
+			t.Errorf("%v, %d sent", st.Counters, l.sent())
+		}
+		close(release)
+		synctest.Wait()
+		if n := l.sent(); n != heldPackets {
+			t.Errorf("%d packets left after the commit", n)
 		}
 		gr.stop(t, nil)
 	})
