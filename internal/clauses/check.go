@@ -10,13 +10,14 @@ import (
 type Report struct {
 	Rows    []Row
 	Threats []Threat
+	Limits  []Limit
 	Source  *Source
 
 	Wrong []string // rows and marks that are not true, each with file and line
 	Open  []string // rows that nobody has filled in yet
 }
 
-// Check reads the lists and the threats, each a file of tree, and holds them
+// Check reads the lists and the threats with their limits, each a file of tree, and holds them
 // against the code of tree. Its error tells of something that cannot be read;
 // what is read and not true is in the Report.
 func Check(tree fs.FS, lists, threats []string) (*Report, error) {
@@ -42,6 +43,11 @@ func Check(tree fs.FS, lists, threats []string) (*Report, error) {
 			return nil, err
 		}
 		r.Threats = append(r.Threats, all...)
+		limits, err := ParseLimits(name, string(text))
+		if err != nil {
+			return nil, err
+		}
+		r.Limits = append(r.Limits, limits...)
 	}
 	if len(r.Rows)+len(r.Threats) == 0 {
 		return nil, errors.New("clauses: no rows at all: the tables have lost their titles")
@@ -53,7 +59,7 @@ func Check(tree fs.FS, lists, threats []string) (*Report, error) {
 	r.Source = source
 	r.rows(tree)
 	r.threats()
-	return r, nil
+	return r, r.limits(tree)
 }
 
 // Excused counts the clauses that do not bind us.

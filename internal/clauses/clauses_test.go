@@ -16,7 +16,14 @@ func sound() map[string]string {
 			"| 5723-4.1-1 | MUST | ask | ike/a.go | ike.TestAsk |\n" +
 			"| 5723-4.1-2 | SHOULD | ask well | ike/a.go | internal/suite.TestWell/loud |\n" +
 			"| 5723-4.1-3 | MUST NOT | shout | ike/a.go | `blackswan.TestRoof` |\n",
-		"threats.md":                  "| attacker | test |\n|---|---|\n| thief | ike.TestAsk, blackswan.TestRoof |\n",
+		"threats.md": "| attacker | test |\n|---|---|\n| thief | ike.TestAsk, blackswan.TestRoof |\n\n" +
+			"| limit | number | test |\n|---|---|---|\n" +
+			"| ike.Limits.Queue | 4,096 | internal/suite.TestWell |\n" +
+			"| `ike.most` | 96 MiB | internal/suite.TestWell |\n" +
+			"| blackswan.room | 7 | internal/suite.TestWell, internal/suite.TestWell |\n",
+		"ike/limits.go": "package ike\n\nconst (\n\tunit = 1 << 20\n\tmost = (unit*200 - 8*unit) / 2\n)\n\n" +
+			"func DefaultLimits() Limits { return Limits{Queue: 4096} }\n",
+		"roof.go":                     "package blackswan\n\nconst room = 7\n",
 		"ike/a.go":                    "package ike\n\nfunc f() {\n\tf() //rfc:5723-4.1-1 5723-4.1-3 // both\n}\n",
 		"ike/a_test.go":               "package ike\nfunc TestAsk() {}\n",
 		"internal/suite/a_test.go":    "package suite\nfunc TestWell() {}\n",
@@ -66,6 +73,13 @@ func TestWhatIsNotTrue(t *testing.T) {
 		{"mark without a row", "ike/a.go", "4.1-3", "4.1-4", "list.md:5: 5723-4.1-3 is a MUST NOT, and ike/a.go has no line marked //rfc:5723-4.1-3|ike/a.go:4: the mark 5723-4.1-4 names no row of the lists"},
 		{"row twice", "list.md", "4.1-2", "4.1-1", "list.md:4: 5723-4.1-1 stands here for the second time"},
 		{"excuse without a reason", "list.md", "ike/a.go | internal/suite.TestWell/loud", "n/a | —", "list.md:4: 5723-4.1-2 is n/a without a reason"},
+		{"another number", "threats.md", "4,096", "4,097", "threats.md:7: ike.Limits.Queue is 4096, not 4097"},
+		{"the code has changed", "ike/limits.go", "1 << 20", "1 << 19", "threats.md:8: ike.most is 50331648, not 100663296"},
+		{"limit is gone", "roof.go", "room", "place", "threats.md:9: blackswan.room is no number of the code"},
+		{"field is set elsewhere", "ike/limits.go", "func Default", "func other", "threats.md:7: ike.Limits.Queue is no number of the code"},
+		{"limit of another room", "threats.md", "ike.Limits", "ike/x.Limits", "threats.md:7: ike/x.Limits.Queue is no number of the code"},
+		{"limit without a test", "threats.md", "4,096 | internal/suite.TestWell", "4,096 | ", `threats.md:7: ike.Limits.Queue: "" does not name a test: write room.TestName`},
+		{"made from another package", "roof.go", "room = 7", "room = ike.Room", "threats.md:9: blackswan.room is no number of the code"},
 		{"excuse", "list.md", "ike/a.go | internal/suite.TestWell/loud", "n/a | we do not speak", ""},
 	}
 	for _, test := range tests {
@@ -124,6 +138,7 @@ func TestListsThatCannotBeRead(t *testing.T) {
 		{"titles", "list.md", "| level |", "| must |", "list.md:3: the columns are"},
 		{"no test column", "threats.md", "| test |", "| tests |", "threats.md:3: the columns are"},
 		{"no test", "threats.md", "ike.TestAsk, blackswan.TestRoof", "", "threats.md:3: thief has no test"},
+		{"number", "threats.md", "96 MiB", "96 MB", "threats.md:8: ike.most: \"96 MB\" is no number"},
 		{"code", "ike/a.go", "package", "pakcage", "ike/a.go:1"},
 	}
 	for _, test := range tests {

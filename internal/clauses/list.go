@@ -1,5 +1,6 @@
-// Package clauses keeps the clause lists of docs/rfc and the attackers of
-// docs/threats.md true: what they name exists, and each MUST has a marked line.
+// Package clauses keeps the clause lists of docs/rfc and the attackers and limits
+// of docs/threats.md true: what they name exists, each MUST has a marked line, and
+// a number is that of the code.
 //
 // A list is a Markdown file with tables | clause | level | in our words | file |
 // test |. A line of code that fulfils a clause ends with a comment, two slashes and
