@@ -27,6 +27,10 @@ func listenUDP(shards int, cfg udp.Config) ([]udp.Port, error) {
 	return ports, nil
 }
 
+// receiveBuffer of each socket of a gateway, in octets, unless configured: about
+// 60,000 first messages wait there while a storm is at its height.
+const receiveBuffer = 32 << 20
+
 // open opens the ports of c: one udp.Port for each shard. ESP gets sockets of
 // its own if anybody takes it.
 func (c *Config) open(role Role, shards int, esp func(udp.Message), mark uint32) ([]udp.Port, error) {
@@ -42,7 +46,7 @@ func (c *Config) open(role Role, shards int, esp func(udp.Message), mark uint32)
 		cfg.Batch = 1
 		addrs = addrs[:min(len(addrs), 1)]
 	case cfg.ReceiveBuffer == 0:
-		cfg.ReceiveBuffer = 32 << 20
+		cfg.ReceiveBuffer = receiveBuffer
 	}
 	if len(addrs) == 0 {
 		addrs = []netip.Addr{{}}

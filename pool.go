@@ -18,7 +18,11 @@ type pool struct {
 }
 
 // questions is the pool of the process: its CPUs are shared by all.
-var questions = &pool{workers: runtime.NumCPU(), room: 4096}
+var questions = &pool{workers: runtime.NumCPU(), room: poolRoom}
+
+// poolRoom is how many jobs wait at most. A peer whose job finds no room meets
+// silence (rule E7).
+const poolRoom = 4096
 
 // do has f done, or reports false when too much waits.
 func (p *pool) do(f func()) bool {

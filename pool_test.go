@@ -105,7 +105,7 @@ func TestPoolLetsOthersGoFirst(t *testing.T) {
 }
 
 func TestPoolOfTheProcess(t *testing.T) {
-	if questions.workers != runtime.NumCPU() || questions.room == 0 {
+	if questions.workers != runtime.NumCPU() || questions.room != poolRoom {
 		t.Errorf("%d workers and room for %d on %d CPUs", questions.workers, questions.room, runtime.NumCPU())
 	}
 }

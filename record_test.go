@@ -13,6 +13,7 @@ import (
 
 	"blackswan/ike"
 	"blackswan/internal/state"
+	"blackswan/internal/udp"
 	"blackswan/store"
 	"blackswan/store/memory"
 	"blackswan/ticket"
@@ -116,6 +117,29 @@ func TestHeldPacketsAreBounded(t *testing.T) {
 		}
 		gr.stop(t, nil)
 	})
+}
+
+// TestForwardsAreBounded: what a shard cannot hand on to one that is busy is lost
+// and counted.
+func TestForwardsAreBounded(t *testing.T) {
+	l := newLab(t)
+	ports, err := l.listen(1, udp.Config{Addr: gatewayAddr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ports[0].Close()
+	n := &node{count: 2}
+	for i := range n.count {
+		n.shards = append(n.shards, newShard(n, i, nil, ports[0]))
+	}
+	s := n.shards[0]
+	for range 3 * forwardsRoom {
+		s.forward(time.Now(), ike.Output{Shard: 1, Packet: ike.Packet{Data: make([]byte, 28)}})
+		s.flush()
+	}
+	if waiting := len(n.shards[1].forwards); waiting != forwardsRoom || s.lost != 2*forwardsRoom {
+		t.Errorf("%d parcels wait, %d packets are lost", waiting, s.lost)
+	}
 }
 
 // TestC2_RollCallOnDisk: an entry is on disk within a second, goes with its SA,

@@ -199,3 +199,40 @@ func TestCookieForWaitingMessages(t *testing.T) {
 		t.Errorf("%d with a COOKIE wait", n)
 	}
 }
+
+// TestReassembliesAreBounded: of all SAs together so many messages lie about in
+// pieces, for half a minute.
+func TestReassembliesAreBounded(t *testing.T) {
+	m := newFlood(t, "pieces", func(l *Limits) { l.Reassemblies = 4 })
+	for n := range 9 {
+		m.another(fmt.Sprintf("c%d.clients.test", n), 0)
+	}
+	for _, c := range m.cl.live() {
+		m.cl.e.at(m.now)
+		w := m.cl.e.compose(c, wire.ExchangeInformational, false, 2)
+		w.Raw(200, make([]byte, 3000))
+		all := m.cl.e.protect(c, 0)
+		h, err := wire.ParseHeader(all)
+		if err != nil || int(h.Length) >= len(all) {
+			t.Fatalf("the message is in one piece: %v", err)
+		}
+		m.give(m.gw, Packet{Local: gwAddr, Remote: clAddr, Data: all[:h.Length]})
+	}
+	if e := m.gw.e; e.counts.pieces != 4 || e.Counters[DropFull] != 6 {
+		t.Errorf("%d messages in pieces, %d refused", e.counts.pieces, e.Counters[DropFull])
+	}
+	if m.run(31 * time.Second); m.gw.e.counts.pieces != 0 {
+		t.Errorf("%d messages in pieces after half a minute", m.gw.e.counts.pieces)
+	}
+}
+
+// TestTombstonesAreBounded: the oldest goes first (rule A4).
+func TestTombstonesAreBounded(t *testing.T) {
+	tombs := &newFlood(t, "tombs", func(l *Limits) { l.Tombstones = 10 }).gw.e.tombs
+	for i := range 1000 {
+		tombs.add(wire.SPI(i + 1))
+	}
+	if tombs.at.Len() != 10 || len(tombs.ring) != 10 || !tombs.has(1000) || !tombs.has(991) || tombs.has(990) {
+		t.Errorf("%d are kept: %v", tombs.at.Len(), tombs.ring)
+	}
+}
