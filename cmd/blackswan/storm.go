@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"strconv"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -81,7 +80,7 @@ func (f *stormFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.crash, "crash", "", "process, unit or command that kills the gateway")
 	c.Flags().BoolVar(&f.BreakRing, "break-ring", false, "with --self: no ticket is good any more after the crash")
 	c.Flags().IntVar(&f.Crashes, "crashes", 1, "how often the gateway crashes, each time when half of the clients are back")
-	c.Flags().StringVar(&f.process, "process", "", "the gateway's process on this machine, to measure it: its number, the path of a file that has it, or its name")
+	c.Flags().StringVar(&f.process, "process", "", "the gateway's process on this machine, to measure it: its number, the path of a file that has it, or its name (default that of --crash)")
 	c.Flags().StringVar(&f.report, "report", "", "write the report as a page to this file")
 	c.Flags().DurationVar(&f.Patience, "patience", 0, "the longest wait for all clients (default one that grows with them)")
 }
@@ -100,9 +99,6 @@ func (f *stormFlags) read(args []string) (err error) {
 		}
 		return nil
 	}
-	if f.BreakRing {
-		return errors.New("blackswan: --break-ring breaks the ring of --self alone")
-	}
 	if len(args) == 0 {
 		return errors.New("blackswan: name a gateway, or start one with --self")
 	}
@@ -116,9 +112,6 @@ func (f *stormFlags) read(args []string) (err error) {
 			return fmt.Errorf("blackswan: %q is no IP address: write one, with a port if it is not 500", args[0])
 		}
 		f.Gateway = netip.AddrPortFrom(a, blackswan.DefaultPort)
-	}
-	if pid, perr := strconv.Atoi(f.crash); perr == nil && f.process == "" {
-		f.Process = storm.Process(strconv.Itoa(pid))
 	}
 	f.Crash, err = storm.ParseCrash(f.crash, f.Process)
 	return err

@@ -89,6 +89,7 @@ func TestStormUsage(t *testing.T) {
 		{"storm 127.0.0.1 --from here", "--from"},
 		{"storm 127.0.0.1 --psk x --clients 0", "0 clients"},
 		{"storm 127.0.0.1 --psk x --crash 0", "no process of a gateway"},
+		{"storm 127.0.0.1 --psk x --break-ring --crash again.service", "'blackswan keys revoke --state DIR'"},
 	} {
 		_, stderr, code := p.run(t, strings.Fields(row.args)...)
 		if code != exitUsage || !strings.Contains(stderr, row.want) {

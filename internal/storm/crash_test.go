@@ -50,8 +50,12 @@ func TestCrashPID(t *testing.T) {
 	if err := first.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Errorf("the first ended: %v", err)
 	}
-	listened, again, err := c.start(t.Context())
+	listened, err := c.start(t.Context())
 	if err != nil || listened.IsZero() {
+		t.Fatal(err)
+	}
+	again, err := c.process(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
 	pid, err := again.pid()
@@ -90,7 +94,7 @@ func TestCrashOfWhoIsNotThere(t *testing.T) {
 		t.Error(err)
 	}
 	fails, _ := ParseCrash("echo no such unit; exit 3", "")
-	if _, _, err := fails.start(t.Context()); err == nil || !strings.Contains(err.Error(), "no such unit") {
+	if _, err := fails.start(t.Context()); err == nil || !strings.Contains(err.Error(), "no such unit") {
 		t.Error(err)
 	}
 	if u := Process("nobody is called so").usage(); u.known {

@@ -47,6 +47,9 @@ type plan struct {
 // ready checks o.
 func (o *Options) ready() (*plan, error) {
 	p := &plan{Options: o}
+	if o.BreakRing && !o.Self {
+		return nil, fmt.Errorf("%w: --break-ring is for --self alone: have --crash drop the ticket keys of another gateway before it is killed, of ours by 'blackswan keys revoke --state DIR'", ErrOptions)
+	}
 	id := cmp.Or(o.ID, DefaultID)
 	if o.ID = id; strings.Count(id, "%") != 1 || !strings.Contains(id, "%d") {
 		return nil, fmt.Errorf("%w: the identity %q needs one %%d, for the number of the client", ErrOptions, id)

@@ -22,6 +22,7 @@ func self() Process { return Process(strconv.Itoa(os.Getpid())) }
 // usage is what a process has used so far and holds now.
 type usage struct {
 	known bool
+	pid   int
 	cpu   time.Duration // user and system
 	rss   int64         // resident octets
 	peak  int64         // the most of them so far
@@ -41,7 +42,7 @@ func (p Process) usage() (u usage) {
 	if err != nil {
 		return u
 	}
-	return usage{known: true, cpu: cpu, rss: kibibytes(text, "VmRSS:"), peak: kibibytes(text, "VmHWM:")}
+	return usage{known: true, pid: pid, cpu: cpu, rss: octets(text, "VmRSS:"), peak: octets(text, "VmHWM:")}
 }
 
 // pid finds the process. A name means the first of that name.
@@ -85,16 +86,22 @@ func cpuOf(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
-// kibibytes reads a line of /proc/PID/status, in octets.
-func kibibytes(status []byte, name string) int64 {
-	_, after, ok := bytes.Cut(status, []byte(name))
-	if !ok {
-		return 0
+// numbers reads those of a line of /proc/PID/status.
+func numbers(status []byte, name string) (all []uint32) {
+	_, after, _ := bytes.Cut(status, []byte("\n"+name))
+	line, _, _ := bytes.Cut(after, []byte("\n"))
+	for _, field := range bytes.Fields(line) {
+		if n, err := strconv.ParseUint(string(field), 10, 32); err == nil {
+			all = append(all, uint32(n))
+		}
 	}
-	fields := bytes.Fields(after)
-	n, err := strconv.ParseInt(string(fields[0]), 10, 64)
-	if err != nil {
-		return 0
+	return all
+}
+
+// octets reads a line in kB of /proc/PID/status.
+func octets(status []byte, name string) int64 {
+	if all := numbers(status, name); len(all) > 0 {
+		return int64(all[0]) << 10
 	}
-	return n << 10
+	return 0
 }

@@ -14,9 +14,11 @@ import (
 )
 
 // Report is what a storm saw. Times after a crash count from the moment at
-// which the gateway listened again or, of one that does not tell, was started.
-// CPU is the gateway process's own, user and system, for each client. What was
-// not measured is zero.
+// which the gateway listened again: one of --self tells it; of another, whoever
+// started it has returned or the first client has heard of it, whichever came
+// first. CPU is the gateway process's own, user and system, for each client:
+// after a crash from that moment or, of another, from its start. What was not
+// measured is zero.
 type Report struct {
 	Clients  int `json:"clients"`
 	Resumed  int `json:"resumed"`   // back without a full handshake
@@ -100,7 +102,7 @@ func (s *storm) full(ctx context.Context, r *Report, before, after usage, took t
 // recovered notes what became of the clients after a crash.
 func (s *storm) recovered(ctx context.Context, r *Report, before look) {
 	after := s.look()
-	zero := int64(s.again.Sub(s.began))
+	zero := s.zero(ctx)
 	r.Resumed, r.FellBack, r.Failed = 0, 0, 0
 	r.DetectedBy = map[string]int{"roll_call": 0, "qcd_reply": 0, "esp_reply": 0, "timeout": 0, "told": 0}
 	var detect, back, resume []time.Duration
@@ -130,6 +132,23 @@ func (s *storm) recovered(ctx context.Context, r *Report, before look) {
 	if r.Failed > 0 {
 		r.trouble = s.trouble(ctx)
 	}
+}
+
+// zero is when the gateway listened again.
+func (s *storm) zero(ctx context.Context) int64 {
+	zero := int64(s.again.Sub(s.began))
+	if s.own != nil {
+		return zero
+	}
+	s.clients(ctx, func(k *client) {
+		if k.live {
+			zero = min(zero, k.back)
+		}
+		if k.by != ike.ByNothing && k.by != ike.ByTimeout && k.detected != 0 {
+			zero = min(zero, k.detected)
+		}
+	})
+	return zero
 }
 
 func byText(b ike.By) string {

@@ -43,7 +43,7 @@ func raise(ctx context.Context, o *Options) (*own, error) {
 		err = g.configure()
 	}
 	if err == nil {
-		_, o.Process, err = g.start(ctx)
+		_, err = g.start(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, g.fall())
@@ -110,15 +110,19 @@ func (g *own) certify() error {
 }
 
 // start runs the program until it listens.
-func (g *own) start(ctx context.Context) (time.Time, Process, error) {
+func (g *own) start(ctx context.Context) (time.Time, error) {
 	var said struct{ Time time.Time }
 	cmd := g.o.Command(ctx, "gateway", "--json", "--config", filepath.Join(g.dir, "gateway.yaml"))
 	p, err := child.Watch("gateway", cmd, "listening", &said)
 	if err != nil {
-		return time.Time{}, "", fmt.Errorf("storm: %w", err)
+		return time.Time{}, fmt.Errorf("storm: %w", err)
 	}
 	g.p = p
-	return said.Time, Process(strconv.Itoa(p.PID())), nil
+	return said.Time, nil
+}
+
+func (g *own) process(context.Context) (Process, error) {
+	return Process(strconv.Itoa(g.p.PID())), nil
 }
 
 func (g *own) kill(context.Context) error {

@@ -50,7 +50,7 @@ type Options struct {
 	Simultaneous bool // after the crash all clients resume at once, instead of each when it learns of it
 	Patience     time.Duration
 
-	Crash     Crash   // nil: none
+	Crash     Crash   // nil: none; it knows the gateway's process
 	BreakRing bool    // with Self: no ticket is good any more after the crash
 	Crashes   int     // how often, each amid the recovery from the one before; 0: once
 	Process   Process // of the gateway, if it is on this machine
@@ -112,6 +112,11 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	p, err := o.ready()
 	if err != nil {
 		return nil, err
+	}
+	if o.Process == "" && o.Crash != nil {
+		if o.Process, err = o.Crash.process(ctx); err != nil {
+			return nil, err
+		}
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(garbage))
 	ctx, stop := context.WithCancel(ctx)
@@ -261,6 +266,7 @@ func (s *storm) trouble(ctx context.Context) (why string) {
 // crashes again when half of them are, if it is to crash more often.
 func (s *storm) recover(ctx context.Context, r *Report) error {
 	for n := max(s.Crashes, 1); n > 0; n-- {
+		dead := s.Process.usage()
 		if err := s.crash(ctx); err != nil {
 			return err
 		}
@@ -269,6 +275,9 @@ func (s *storm) recover(ctx context.Context, r *Report) error {
 			wanted /= 2
 		}
 		before := s.look()
+		if s.own == nil && before.gateway.pid != dead.pid { // clients may be back before whoever started it returns
+			before.gateway.cpu = 0
+		}
 		var err error
 		if s.Simultaneous {
 			err = s.walk(ctx, "resume at once", (*crowd).lose, pace{}, wanted)
@@ -296,9 +305,11 @@ func (s *storm) crash(ctx context.Context) (err error) {
 		return err
 	}
 	s.each(ctx, func(c *crowd, _ time.Time) { c.crash() })
-	if s.again, s.Process, err = s.Crash.start(ctx); err == nil {
-		s.bar.say("the gateway listens again")
+	if s.again, err = s.Crash.start(ctx); err != nil {
+		return err
 	}
+	s.bar.say("the gateway listens again")
+	s.Process, err = s.Crash.process(ctx)
 	return err
 }
 

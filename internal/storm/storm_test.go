@@ -46,21 +46,23 @@ func raiseInside(t *testing.T, clients int) (*inside, Options) {
 			IKE: []string{DefaultIKE}, ESP: []string{DefaultESP},
 		}},
 	}}
-	if _, _, err := g.start(t.Context()); err != nil {
+	if _, err := g.start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = g.kill(context.Background()) })
 	return g, Options{Clients: clients, Gateway: ike, NATPort: nat.Port(), PSK: testKey, Crash: g}
 }
 
-func (g *inside) start(context.Context) (listened time.Time, p Process, err error) {
+func (g *inside) start(context.Context) (listened time.Time, err error) {
 	if g.g, err = blackswan.NewGateway(g.cfg); err != nil {
-		return listened, p, err
+		return listened, err
 	}
 	listened = time.Now()
 	go func() { g.ran <- g.g.Run(context.Background()) }()
-	return listened, p, nil
+	return listened, nil
 }
+
+func (g *inside) process(context.Context) (Process, error) { return "", nil }
 
 func (g *inside) kill(context.Context) error {
 	if g.g == nil {
