@@ -143,6 +143,39 @@ func TestRFC6290_8_1_ExcessIsIgnored(t *testing.T) {
 	}
 }
 
+// TestA5_Office: a thousand clients behind one address, of which each asks once a
+// second until it is answered, have their tokens within three seconds: alone, and
+// beside one who floods from another address.
+func TestA5_Office(t *testing.T) {
+	for _, flood := range []int64{0, 50_000} {
+		for _, shards := range []uint64{1, 2, 8} {
+			var of []*Limiter
+			for i := range shards {
+				of = append(of, NewLimiter(&counted{next: byte(i)}).Divide(int(shards)))
+			}
+			waiting := map[uint64]bool{}
+			for spi := range uint64(1000) {
+				waiting[spi] = true
+			}
+			forged := uint64(1 << 40)
+			for now := 10 * second; now < 13*second; now += ms {
+				for range flood / 1000 {
+					forged++
+					of[forged%shards].Allow(now, forged, addr(0x0a000002))
+				}
+				for spi := uint64(now / ms % 1000); waiting[spi]; delete(waiting, spi) { // its turn in this second
+					if !of[spi%shards].Allow(now, spi, addr(0x0a000001)) {
+						break
+					}
+				}
+			}
+			if len(waiting) > 0 {
+				t.Errorf("%d shards, flood of %d: %d clients of the office have no token", shards, flood, len(waiting))
+			}
+		}
+	}
+}
+
 func TestA5_SharesAddUp(t *testing.T) {
 	const n = 4
 	var shards [n]*Limiter
