@@ -29,68 +29,6 @@ type duplicate struct {
 	until    int64
 }
 
-// waitingFirst is a first message of class 3 or 4; Data is its own copy.
-type waitingFirst struct {
-	p      Packet
-	proved bool
-	at     int64 // when it reached the machine
-}
-
-// queue is bounded, and fair by source prefix: no prefix holds more than a
-// quarter of it.
-type queue struct {
-	items []waitingFirst
-	head  int
-	from  map[netip.Prefix]int
-}
-
-func (q *queue) len() int { return len(q.items) - q.head }
-
-func (q *queue) push(w waitingFirst, limit int) bool {
-	pre := prefix(w.p.Remote.Addr())
-	if q.len() >= limit || q.from[pre] >= max(limit/4, 1) {
-		return false
-	}
-	if q.from == nil {
-		q.from = map[netip.Prefix]int{}
-	}
-	q.from[pre]++
-	if q.head > len(q.items)/2 { // what was served makes room, also when it is never empty
-		n := copy(q.items, q.items[q.head:])
-		clear(q.items[n:])
-		q.items, q.head = q.items[:n], 0
-	}
-	q.items = append(q.items, w)
-	return true
-}
-
-func (q *queue) pop() (waitingFirst, bool) {
-	if q.len() == 0 {
-		return waitingFirst{}, false
-	}
-	w := q.items[q.head]
-	q.items[q.head] = waitingFirst{}
-	q.head++
-	if q.head == len(q.items) {
-		q.items, q.head = q.items[:0], 0
-	}
-	pre := prefix(w.p.Remote.Addr())
-	if q.from[pre]--; q.from[pre] == 0 {
-		delete(q.from, pre)
-	}
-	return w, true
-}
-
-// prefix is what one customer of an address registry usually holds.
-func prefix(a netip.Addr) netip.Prefix {
-	bits := 24
-	if a.Is6() && !a.Is4In6() {
-		bits = 56
-	}
-	p, _ := a.Unmap().Prefix(bits)
-	return p
-}
-
 func (f *firsts) waiting() bool { return f.proved.len()+f.strange.len() > 0 }
 
 // remember keeps d. Beyond most the oldest goes: a copy of it is served anew,

@@ -58,18 +58,21 @@ func (m *machine) serve() {
 		l.taken++
 		l.puts = 0
 		a.p.Waited = m.w.now.Sub(a.at)
+		cookies := m.e.Counters[ike.DropCookie]
 		m.packet(a.p)
-		m.spend(m.costs(a.p))
+		m.spend(m.costs(a.p, cookies))
 	}
 	m.after(max(l.free.Sub(m.w.now), 0), m.serve)
 }
 
 // costs is about what the program needs for the packet that was just taken, in
-// parts of a message that makes an SA.
-func (m *machine) costs(p ike.Packet) time.Duration {
+// parts of a message that makes an SA. Before it so many COOKIEs had been asked for.
+func (m *machine) costs(p ike.Packet, cookies uint64) time.Duration {
 	switch h, _ := wire.ParseHeader(p.Data); {
-	case m.line.puts == 0: // read, judged and dropped
+	case m.e == nil, m.line.puts == 0: // read, judged and dropped
 		return m.w.message / 8
+	case m.e.Counters[ike.DropCookie] > cookies:
+		return m.w.message / 4
 	case h.Exchange == wire.ExchangeInformational:
 		return m.w.message / 2
 	}
