@@ -64,7 +64,7 @@ type Endpoint struct {
 	first     firsts
 	lineages  hashtable.Table[[16]byte] // live SA of a lineage, slot+1
 	claims    hashtable.Table[[16]byte] // half-open resumes of a lineage, slot+1 of the newest
-	peers     hashtable.Table[uint64]   // SAs by hash of the peer's identity, slot+1 of the newest
+	peers     hashtable.Table[uint32]   // SAs by hash of the peer's identity, slot+1 of the newest
 	children  hashtable.Table[uint32]   // inbound ESP SPI -> slot+1
 	outbound  hashtable.Table[uint32]   // outbound ESP SPI -> slot+1, for takers
 	tombs     tombstones
@@ -145,13 +145,12 @@ func (e *Endpoint) makeTables() {
 	var n byte
 	seed := func() uint64 { n++; return e.hash([]byte{n}) }
 	spi := func(s wire.SPI) uint64 { return uint64(s) }
-	esp := func(s uint32) uint64 { return uint64(s) }
-	hash := func(h uint64) uint64 { return h }
+	word := func(k uint32) uint64 { return uint64(k) }
 	lineage := func(l [16]byte) uint64 { return binary.BigEndian.Uint64(l[:]) } // it is random
 	e.ours, e.tombs.at = hashtable.New(seed(), spi), hashtable.New(seed(), spi)
 	e.lineages, e.claims = hashtable.New(seed(), lineage), hashtable.New(seed(), lineage)
-	e.children, e.outbound = hashtable.New(seed(), esp), hashtable.New(seed(), esp)
-	e.peers, e.first.at = hashtable.New(seed(), hash), hashtable.New(seed(), hash)
+	e.children, e.outbound = hashtable.New(seed(), word), hashtable.New(seed(), word)
+	e.peers, e.first.at = hashtable.New(seed(), word), hashtable.New(seed(), word)
 }
 
 func (e *Endpoint) setConnections(conns []*Connection) {

@@ -15,7 +15,7 @@ import (
 
 // firsts remembers answered first messages and queues those of low class.
 type firsts struct {
-	at              hashtable.Table[uint64] // place in answered, +1
+	at              hashtable.Table[uint32] // place in answered, +1
 	answered        []duplicate             // a ring, in the order of time
 	oldest, n       int                     // of answered
 	proved, strange queue
@@ -24,9 +24,10 @@ type firsts struct {
 
 // duplicate is one answered first message: equality is the hash of the whole.
 type duplicate struct {
-	key, sum uint64
-	sa       Handle
-	until    int64
+	sum   uint64
+	sa    Handle
+	until int64
+	key   uint32
 }
 
 func (f *firsts) waiting() bool { return f.proved.len()+f.strange.len() > 0 }
@@ -59,7 +60,7 @@ func (f *firsts) grow() {
 }
 
 // find returns the answered message that is the same as this one.
-func (f *firsts) find(key, sum uint64) (duplicate, bool) {
+func (f *firsts) find(key uint32, sum uint64) (duplicate, bool) {
 	at := f.at.Get(key)
 	if at == 0 || f.answered[at-1].sum != sum {
 		return duplicate{}, false
@@ -164,14 +165,14 @@ func (e *Endpoint) refuseFirst(p Packet, h wire.Header, err error) {
 	e.replyNotify(p, h, wire.Notify{Type: wire.NotifyUnsupportedCriticalPayload, Data: []byte{byte(e.msg.critical)}})
 }
 
-func (e *Endpoint) duplicateKey(spii wire.SPI, from netip.AddrPort, ni []byte) uint64 {
+func (e *Endpoint) duplicateKey(spii wire.SPI, from netip.AddrPort, ni []byte) uint32 {
 	b := binary.BigEndian.AppendUint64(e.scratch.key[:0], uint64(spii))
 	a := from.Addr().As16()
 	b = append(b, a[:]...)
 	b = binary.BigEndian.AppendUint16(b, from.Port())
 	b = append(b, ni...)
 	e.scratch.key = b
-	return e.hash(b)
+	return uint32(e.hash(b))
 }
 
 // repeatGap is the least time between two copies of an answer, in ns: whoever

@@ -15,7 +15,7 @@ import (
 const nonceLen = 32 // of ours; RFC 7296 2.10 wants half the PRF's key, at least 16
 
 // initRequest answers an IKE_SA_INIT request that has passed the COOKIE.
-func (e *Endpoint) initRequest(p Packet, h wire.Header, key uint64, ni []byte) {
+func (e *Endpoint) initRequest(p Packet, h wire.Header, key uint32, ni []byte) {
 	from := prefix(p.Remote.Addr())
 	if e.counts.half >= e.cfg.Limits.HalfOpen || e.halfFrom[from] >= max(e.cfg.Limits.HalfOpen/4, 1) { // rule E5: fair by prefix
 		e.drop(DropFull)
@@ -53,7 +53,7 @@ func (e *Endpoint) initRequest(p Packet, h wire.Header, key uint64, ni []byte) {
 	hf.from = from
 	e.halfFrom[from]++
 	e.counts.half++
-	e.first.remember(duplicate{key, e.hash(p.Data), x.handle(), x.expires}, e.cfg.Limits.Duplicates)
+	e.first.remember(duplicate{e.hash(p.Data), x.handle(), x.expires, key}, e.cfg.Limits.Duplicates)
 	e.askCounted(x, Question{Kind: AskAgree, Group: ke.Group, Public: append([]byte(nil), ke.Data...)})
 	e.schedule(x)
 }

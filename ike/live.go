@@ -259,19 +259,22 @@ func (e *Endpoint) release(sa *SA) {
 	e.spare.sas.give(sa)
 }
 
+// peerKey finds the SAs of an identity, and in rare cases those of another one.
+func (e *Endpoint) peerKey(identity []byte) uint32 { return uint32(e.hash(identity)) }
+
 // rememberPeer and forgetPeer chain the SAs of one identity, for
 // INITIAL_CONTACT (RFC 7296 2.4). It ends none of a connection that we keep up.
 func (e *Endpoint) rememberPeer(sa *SA) {
 	if sa.tun != nil {
 		return
 	}
-	k := e.hash(sa.peer)
+	k := e.peerKey(sa.peer)
 	sa.peerNext = e.peers.Get(k)
 	e.peers.Put(k, sa.slot+1)
 }
 
 func (e *Endpoint) forgetPeer(sa *SA) {
-	k := e.hash(sa.peer)
+	k := e.peerKey(sa.peer)
 	at := e.peers.Get(k)
 	if at == sa.slot+1 {
 		if sa.peerNext == 0 {
@@ -296,7 +299,7 @@ func (e *Endpoint) forgetPeer(sa *SA) {
 func (e *Endpoint) boundPeer(identity []byte) {
 	var oldest *SA
 	n := 0
-	for at := e.peers.Get(e.hash(identity)); at != 0; {
+	for at := e.peers.Get(e.peerKey(identity)); at != 0; {
 		sa := e.slots[at-1].sa
 		at = sa.peerNext
 		if string(sa.peer) != string(identity) {
@@ -314,7 +317,7 @@ func (e *Endpoint) boundPeer(identity []byte) {
 // initialContact drops every other SA of that identity in silence: the peer
 // has none of them any more.
 func (e *Endpoint) initialContact(except *SA, identity []byte) {
-	for at := e.peers.Get(e.hash(identity)); at != 0; {
+	for at := e.peers.Get(e.peerKey(identity)); at != 0; {
 		sa := e.slots[at-1].sa
 		at = sa.peerNext
 		if sa != except && sa.tun == nil && string(sa.peer) == string(identity) {

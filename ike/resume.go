@@ -21,7 +21,7 @@ const maxHalfResumes = 8
 
 // resumeFast takes a RESUME whose ticket opens: class 2, answered at once. It
 // reports false for the rest, which waits in the queue of its class.
-func (e *Endpoint) resumeFast(p Packet, h wire.Header, key uint64, proved bool) bool {
+func (e *Endpoint) resumeFast(p Packet, h wire.Header, key uint32, proved bool) bool {
 	n, ok := e.msg.note(wire.NotifyTicketOpaque)
 	if !ok {
 		e.drop(DropMalformed)
@@ -143,7 +143,7 @@ func (e *Endpoint) askRing() {
 
 // resumeAccept makes the half-open SA and answers (RFC 5723 4.3.2). Nothing of
 // the ticket is consumed yet (rule D7).
-func (e *Endpoint) resumeAccept(p Packet, h wire.Header, key uint64, conn *Connection, s *ticket.Session) {
+func (e *Endpoint) resumeAccept(p Packet, h wire.Header, key uint32, conn *Connection, s *ticket.Session) {
 	sa := e.newSA(false) // SPIr is new, never the old SA's: RFC 5723 5, note 4 //rfc:5723-4.3.2-7 5723-5-7 5723-5-25
 	if sa == nil {
 		e.drop(DropFull)
@@ -180,7 +180,7 @@ func (e *Endpoint) resumeAccept(p Packet, h wire.Header, key uint64, conn *Conne
 	sa.recv.Done() // Message ID 0 was the RESUME's //rfc:5723-4.3.2-14 5723-5-9 5723-5-12
 	e.link(sa)
 	e.counts.halfResumes++
-	e.first.remember(duplicate{key, e.hash(p.Data), sa.handle(), sa.expires}, e.cfg.Limits.Duplicates)
+	e.first.remember(duplicate{e.hash(p.Data), sa.handle(), sa.expires, key}, e.cfg.Limits.Duplicates)
 	e.keyLog(sa)
 	e.reply(p, msg)
 	e.schedule(sa)
