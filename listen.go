@@ -127,6 +127,12 @@ func (j *joined) Recycle(b *udp.Batch) {
 	p.Recycle(b)
 }
 
+func (j *joined) Rest() {
+	for _, p := range j.ports {
+		p.Rest()
+	}
+}
+
 func (j *joined) Queue(m udp.Message) {
 	for _, p := range j.ports {
 		if ike, _ := p.Ports(); ike.Addr() == m.Local.Addr() {

@@ -31,7 +31,8 @@ func (m *crowdMemory) expect(sas int) {
 }
 
 // watch gives memory back to the system after each storm, until stop is closed.
-func (m *crowdMemory) watch(stop <-chan struct{}) {
+// Beforehand rest gives up what only a storm needs.
+func (m *crowdMemory) watch(stop <-chan struct{}, rest func()) {
 	tick := time.NewTicker(calm)
 	defer tick.Stop()
 	var seen, freed uint64
@@ -46,6 +47,7 @@ func (m *crowdMemory) watch(stop <-chan struct{}) {
 			seen = made
 		case made-freed >= stormOfSAs:
 			m.room, freed = nil, made
+			rest()
 			debug.FreeOSMemory()
 		}
 	}

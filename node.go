@@ -213,13 +213,20 @@ func (n *node) run() {
 		n.running.Go(n.housekeep)
 	}
 	if n.role == RoleGateway {
-		n.running.Go(func() { n.memory.watch(n.stop) })
+		n.running.Go(func() { n.memory.watch(n.stop, n.rest) })
 	}
 	switch { // a network in memory has no machine
 	case n.role == RoleGateway && n.cfg.listen == nil:
 		n.running.Go(n.watchClones)
 	case n.roams && n.cfg.listen == nil:
 		n.running.Go(n.watchLinks)
+	}
+}
+
+// rest gives up what only a storm needs.
+func (n *node) rest() {
+	for _, s := range n.shards {
+		s.port.Rest()
 	}
 }
 

@@ -89,6 +89,10 @@ type Port interface {
 	// Recycle gives a batch back, when nothing views its messages any more.
 	Recycle(*Batch)
 
+	// Rest gives the memory of batches that nobody uses to the collector. They
+	// are made again when they are needed.
+	Rest()
+
 	// Queue puts a copy of a message in line to be sent. Not for concurrent
 	// use with itself or Flush.
 	Queue(Message)

@@ -97,6 +97,9 @@ func (c *Conn) Recycle(b *udp.Batch) {
 	b.Messages = nil
 }
 
+// Rest has nothing to give: no batch is used twice.
+func (c *Conn) Rest() {}
+
 // Queue puts a copy of a message in line.
 func (c *Conn) Queue(m udp.Message) {
 	if c.cfg.Tap != nil {
