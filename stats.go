@@ -54,6 +54,8 @@ func (s *shard) snapshot(now time.Time, st *Status, most int) {
 	t, own, held := &st.Totals, &s.totals.Totals, s.e.Count()
 	t.SAs += held.Established
 	t.HalfOpen += held.HalfOpen
+	t.Questions += held.Questions
+	t.MostQuestions += held.MostQuestions
 	t.RollCallLeft += held.RollCallLeft
 	t.RollCallShown += held.RollCallShown
 	t.PlainShown += s.e.Answered[0]

@@ -33,8 +33,10 @@ type Status struct {
 
 // Totals are counted since the start.
 type Totals struct {
-	SAs           int    `json:"sas"`       // now established
-	HalfOpen      int    `json:"half_open"` // now
+	SAs           int    `json:"sas"`            // now established
+	HalfOpen      int    `json:"half_open"`      // now
+	Questions     int    `json:"questions"`      // key agreements and signatures for peers under way now
+	MostQuestions int    `json:"most_questions"` // of them, at once: the sum of what each shard had at most
 	Established   uint64 `json:"established"`
 	Full          uint64 `json:"full"`    // of them by a full handshake
 	Resumed       uint64 `json:"resumed"` // of them by a ticket

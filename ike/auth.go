@@ -234,6 +234,7 @@ func (e *Endpoint) askSign(sa *SA) {
 func (e *Endpoint) askCounted(sa *SA, q Question) {
 	if !sa.Original {
 		e.counts.questions++
+		e.counts.mostQuestions = max(e.counts.mostQuestions, e.counts.questions)
 	}
 	e.ask(sa, q)
 }

@@ -40,7 +40,7 @@ type Endpoint struct {
 	halfFrom map[netip.Prefix]int      // half-open SAs of IKE_SA_INIT by source
 	ours     hashtable.Table[wire.SPI] // our SPI -> slot+1
 	heap     []deadline
-	counts   struct{ half, halfResumes, established, questions, pieces, redirects, cached int }
+	counts   struct{ half, halfResumes, established, questions, mostQuestions, pieces, redirects, cached int }
 
 	asked     map[uint64]Handle // open questions
 	lastAsked uint64

@@ -94,6 +94,7 @@ type Count struct {
 	Established, HalfOpen int
 	Claims                int    // lineages with a half-open resume
 	Questions             int    // open ones that peers caused
+	MostQuestions         int    // so many at once, since the start
 	Reassemblies          int    // messages being put together from fragments
 	RollCallLeft          int    // entries that are not done with
 	RollCallShown         uint64 // messages, since the start
@@ -103,7 +104,7 @@ type Count struct {
 // Count counts what e holds.
 func (e *Endpoint) Count() Count {
 	c := Count{Established: e.counts.established, HalfOpen: e.counts.half + e.counts.halfResumes, RollCallShown: e.call.shown}
-	c.Redirects = e.counts.redirects
+	c.Redirects, c.MostQuestions = e.counts.redirects, e.counts.mostQuestions
 	c.Claims, c.Questions, c.Reassemblies = e.claims.Len(), e.counts.questions, e.counts.pieces
 	last := e.call.cursor[len(e.call.cursor)-1]
 	for i := range e.call.lines {

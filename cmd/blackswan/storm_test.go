@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"blackswan/ike"
 	"blackswan/internal/storm"
 )
 
@@ -40,13 +41,30 @@ func TestStormInBadWeather(t *testing.T) {
 	}
 }
 
-// Without a key for any ticket everybody is back by a full handshake.
+// Without a key for any ticket everybody is back by a full handshake. They all
+// come at once, and no more key agreements and signatures are under way than the
+// gateway lets in (rule E7).
 func TestStormWithBrokenRing(t *testing.T) {
 	p := newPerson(t)
-	var r storm.Report
-	p.json(t, &r, strings.Fields("storm --self --clients 300 --break-ring")...)
-	if r.FellBack != r.Clients || r.Resumed != 0 || r.Failed != 0 || r.GatewaySAs != r.Clients || !r.BrokenRing {
-		t.Errorf("%+v", r)
+	limit := ike.DefaultLimits().Questions
+	for _, row := range []struct {
+		args string
+		most int
+	}{
+		{"storm --self --clients 600 --break-ring", limit},
+		{"storm --self --clients 400 --break-ring --auth cert", 2 * limit}, // who is let in asks for a signature too
+	} {
+		var r storm.Report
+		p.json(t, &r, strings.Fields(row.args)...)
+		if r.FellBack != r.Clients || r.Resumed != 0 || r.Failed != 0 || r.GatewaySAs != r.Clients || !r.BrokenRing {
+			t.Errorf("%s: %+v", row.args, r)
+		}
+		if r.GatewayQuestions < 1 || r.GatewayQuestions > row.most {
+			t.Errorf("%s: %d key agreements and signatures at once, want 1 to %d", row.args, r.GatewayQuestions, row.most)
+		}
+	}
+	if out := p.ok(t, "storm", "--self", "--clients", "20", "--break-ring"); !strings.Contains(out, "key agreements and signatures under way at once: ") {
+		t.Errorf("people are not told what was under way:\n%s", out)
 	}
 }
 

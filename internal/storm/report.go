@@ -44,6 +44,7 @@ type Report struct {
 	GatewayRSS        int64   `json:"gateway_rss_bytes"`        // with every client connected
 	GatewayRSSPerSA   float64 `json:"gateway_rss_bytes_per_sa"` // of that, what came with the clients
 	GatewayGCFraction float64 `json:"gateway_gc_cpu_fraction"`  // of the gateway's CPU since it listened again
+	GatewayQuestions  int     `json:"gateway_most_questions"`   // key agreements and signatures that were under way at once, since it listened again
 	GatewaySAs        int     `json:"gateway_sas"`              // that the gateway has at the end
 
 	Retransmissions int64 `json:"retransmissions"` // requests that clients sent again, after the restart
@@ -165,7 +166,7 @@ func (s *storm) finish(r *Report) {
 		return
 	}
 	if st, err := s.own.status(); err == nil {
-		r.GatewaySAs = st.Totals.SAs
+		r.GatewaySAs, r.GatewayQuestions = st.Totals.SAs, st.Totals.MostQuestions
 		r.GatewayGCFraction = rounded(float64(st.GC)/float64(max(st.CPU, 1)), 4)
 	}
 }
@@ -212,6 +213,9 @@ func (r *Report) Write(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, "\nmemory of the gateway: %.0f MB, %.0f octets for each SA; of the storm: %.0f MB\n",
 		float64(r.GatewayRSS)/1e6, r.GatewayRSSPerSA, float64(r.StormRSS)/1e6)
+	if r.BrokenRing {
+		fmt.Fprintf(&b, "key agreements and signatures under way at once: %d at most\n", r.GatewayQuestions)
+	}
 	if r.Curve != nil {
 		fmt.Fprintf(&b, "retransmissions after the restart: %d; garbage collection: %.1f per cent of the gateway's CPU\n", r.Retransmissions, 100*r.GatewayGCFraction)
 		fmt.Fprintf(&b, "%d of %d clients resumed, %d fell back to a full handshake, %d failed%s; all were back after %.2f s\n",
