@@ -6,12 +6,17 @@ import (
 )
 
 // wall is the time that tickets and certificates are judged by: the clock's,
-// but never before one that was kept (rule D11).
+// but never before one that was kept, and when the clock is put back meanwhile
+// that of our start and what has passed since (rule D11).
 func (n *node) wall(now time.Time) time.Time {
-	if now.Before(n.boot.Clock) {
-		return n.boot.Clock
+	at, passed := now.Round(0), n.began.Add(now.Sub(n.began)).Round(0)
+	if at.Before(passed) {
+		at = passed
 	}
-	return now
+	if at.Before(n.boot.Clock) {
+		at = n.boot.Clock
+	}
+	return at
 }
 
 // sleepwatch notices that the machine was suspended: timers have not run

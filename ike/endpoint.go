@@ -32,8 +32,9 @@ type Endpoint struct {
 	cfg   Config
 	rand  *blocks
 	began time.Time
+	start int64 // Unix seconds then
 	now   int64 // ns since began
-	wall  int64 // Unix seconds, never before cfg.Clock (rule D11)
+	wall  int64 // Unix seconds: the clock's, but never before cfg.Clock, and never back (rule D11)
 
 	slots    []slot
 	free     []uint32
@@ -108,7 +109,7 @@ type slot struct {
 // for SPIs, nonces, IVs and salts.
 func New(cfg *Config, rand io.Reader, now time.Time) (*Endpoint, error) {
 	e := &Endpoint{
-		cfg: *cfg, rand: &blocks{from: rand}, began: now, seed: maphash.MakeSeed(),
+		cfg: *cfg, rand: &blocks{from: rand}, began: now, start: now.Unix(), seed: maphash.MakeSeed(),
 		asked: map[uint64]Handle{}, halfFrom: map[netip.Prefix]int{},
 	}
 	e.makeTables()
@@ -164,7 +165,7 @@ func (e *Endpoint) setConnections(conns []*Connection) {
 // at begins an input: the outputs of the last one end here.
 func (e *Endpoint) at(now time.Time) {
 	e.now = int64(now.Sub(e.began)) + 1 // 0 is never
-	e.wall = max(now.Unix(), e.cfg.Clock.Unix())
+	e.wall = max(now.Unix(), e.start+e.now/1e9, e.cfg.Clock.Unix())
 	e.outs, e.drained = e.outs[:0], 0
 	e.events, e.records, e.childs = e.events[:0], e.records[:0], e.childs[:0]
 	e.arena, e.asker = e.arena[:0], Packet{}

@@ -188,6 +188,36 @@ func TestRuleD11_SleepCounts(t *testing.T) {
 	outcome(t, w, 2, 0)
 }
 
+// A clock that is put back while we run moves no deadline and keeps no ticket
+// alive: what has passed since the start has passed (rule D11).
+func TestRuleD11_ClockIsPutBack(t *testing.T) {
+	for _, c := range []struct {
+		after   time.Duration
+		resumed bool
+	}{{50 * time.Minute, true}, {70 * time.Minute, false}} {
+		w := loginWorld(t, "put back", 2*time.Hour, quiet, func(gw, cl *Config) {
+			gw.Connections[0].Grant.Life, cl.Connections[0].Renewal = time.Hour, RenewalNone
+		})
+		w.connect()
+		w.run(c.after)
+		w.now = w.now.Add(-24 * time.Hour)
+		for _, n := range w.nodes() { // the monotonic clock is not put back
+			n.e.began = n.e.began.Add(-24 * time.Hour)
+		}
+		w.start(w.cl) // with its ticket
+		w.connect()
+		w.run(10 * time.Second)
+		g, x := w.one()
+		if g.resumed != c.resumed {
+			t.Errorf("resumed after %v: %v", c.after, g.resumed)
+		}
+		left := time.Duration(x.reauth-x.born) * time.Second
+		if want := 2*time.Hour - c.after; c.resumed && (left < want-time.Minute || left > want+time.Minute) {
+			t.Errorf("after %v the login is good for %v more", c.after, left)
+		}
+	}
+}
+
 // A gateway that slept asks its clients, not all in the same instant.
 func TestGatewayWakesUp(t *testing.T) {
 	w := newWorld(t, "gateway wakes", quiet)
