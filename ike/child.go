@@ -203,19 +203,8 @@ func (e *Endpoint) install(sa *SA, o offer) *child {
 		Encap: e.encap(sa), Behind: sa.natted, Resumed: sa.resumed, Waits: o.waits, Soft: soft, Hard: hard,
 	})
 	e.put(Output{Kind: OutputInstall, SA: sa.handle(), Child: &e.childs[len(e.childs)-1]})
-	e.noteChild(sa)
+	e.noteChildren(sa)
 	return c
-}
-
-// noteChild writes the SA's first Child SA into the survivors' map.
-func (e *Endpoint) noteChild(sa *SA) {
-	switch {
-	case e.cfg.RollCall == RollCallOff:
-	case sa.child.phase == phaseNone:
-		e.record(sa, Record{Kind: RecordChildGone, Slot: int(sa.slot)})
-	default:
-		e.record(sa, Record{Kind: RecordChild, Slot: int(sa.slot), ESPSPI: sa.child.in, Entry: Entry{SPIs: sa.spi, Original: sa.Original, Generation: sa.gen}}) //rfc:6290-8.2-1
-	}
 }
 
 // removeChildren takes all Child SAs of sa from the data plane.
@@ -235,6 +224,7 @@ func (e *Endpoint) removeChild(sa *SA, c *child) {
 	}
 	more := sa.more()
 	if c != &sa.child {
+		e.unnote(sa, c.in)
 		sa.cold.more = slices.DeleteFunc(more, func(x *child) bool { return x == c })
 		return
 	}
@@ -243,9 +233,10 @@ func (e *Endpoint) removeChild(sa *SA, c *child) {
 		at := max(slices.IndexFunc(more, func(x *child) bool { return x.phase == phaseUp }), 0)
 		sa.child = *more[at]
 		sa.cold.more = slices.Delete(more, at, at+1)
+		e.unnote(sa, sa.child.in)
 	}
 	if noted {
-		e.noteChild(sa)
+		e.noteChildren(sa)
 	}
 }
 

@@ -289,6 +289,65 @@ func TestRFC6290_8_2_UnknownESPSPI(t *testing.T) {
 	}
 }
 
+// RFC 6290 8.2, rule A8: each Child SA that carries traffic earns a token after
+// a crash, after a rekey of its IKE SA too, and none that is gone is remembered.
+func TestRuleA8_EachChildSAIsRemembered(t *testing.T) {
+	for which := range 3 {
+		for _, rekey := range []bool{false, true} {
+			w := rekeyWorld(t, "each child", "aes128gcm16", "aes128gcm16")
+			w.gw.conn.DPD, w.cl.conn.DPD = 0, 0
+			w.connect()
+			for range 2 {
+				w.act(w.cl, "new child")
+				w.deliver()
+			}
+			if rekey {
+				w.act(w.cl, "rekey ike")
+				w.deliver()
+			}
+			w.run(10 * time.Second)
+			g, _ := w.agreed(3)
+			if len(w.gw.kidmap) != 3 {
+				t.Fatalf("%d records", len(w.gw.kidmap))
+			}
+			for _, s := range w.gw.kidmap {
+				if s.SPIs != g.spi {
+					t.Errorf("a record of %s, the SA is %s", s.SPIs, g.spi)
+				}
+			}
+			in := w.gw.kids[which].SPIIn
+			w.crash(w.gw)
+			w.survivors()
+			w.gw.e.Plane(w.now, Report{Kind: ReportUnknownSPI, SPI: in, Local: gwAddr, Remote: clAddr, Length: 120})
+			w.drain(w.gw)
+			w.deliver()
+			if by := w.cl.last(EventDetected).By; by != ByESPReply {
+				t.Errorf("Child SA %d, rekeyed %v: detected by %v", which, rekey, by)
+			}
+		}
+	}
+	w := rekeyWorld(t, "children go", "aes128gcm16", "aes128gcm16")
+	w.connect()
+	for range 3 {
+		w.act(w.cl, "new child")
+		w.deliver()
+		w.act(w.gw, "close child")
+		w.deliver()
+		w.act(w.cl, "rekey child")
+		w.deliver()
+		w.run(time.Minute)
+	}
+	if g, _ := w.agreed(-1); len(w.gw.kidmap) != 1+len(g.more()) || len(w.gw.e.notes.at) != len(g.more()) {
+		t.Errorf("%d records of %d Child SAs", len(w.gw.kidmap), 1+len(g.more()))
+	}
+	w.cl.e.Command(w.now, Command{Kind: CommandClose, Conn: w.cl.conn})
+	w.drain(w.cl)
+	w.deliver()
+	if len(w.gw.kidmap) != 0 || len(w.gw.e.notes.at) != 0 {
+		t.Errorf("%v is left", w.gw.kidmap)
+	}
+}
+
 func TestRuleC3_ThreeShowingsAndTheirEnd(t *testing.T) {
 	w := newWorld(t, "three")
 	w.connect()

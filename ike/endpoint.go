@@ -70,6 +70,7 @@ type Endpoint struct {
 	outbound  hashtable.Table[uint32]   // outbound ESP SPI -> slot+1, for takers
 	tombs     tombstones
 	survivors map[uint32]Survivor
+	notes     notes
 	plainESP  bucket
 	call      rollCall
 	tunnels   []*tunnel

@@ -239,7 +239,7 @@ func (e *Endpoint) inherit(from, to *SA) {
 		}
 	}
 	e.noteRollCall(to)
-	e.noteChild(to)
+	e.noteChildren(to)
 	e.planCheck(to)
 	e.planEnd(to)
 	to.endAt = sooner(login, to.endAt)
