@@ -42,6 +42,7 @@ type Command struct {
 	SA            Handle
 	Conn          *Connection
 	Local, Remote netip.AddrPort // CommandConnect, CommandMoved: IKE ports, no marker
+	NATPort       uint16         // CommandConnect: our port of UDP encapsulation, if it is not that of Config
 	Name          string
 	Ticket        []byte  // CommandConnect: from the jar, may be empty
 	Session       []byte  // CommandConnect: its encoded ticket.Session
@@ -94,7 +95,7 @@ func (e *Endpoint) Command(now time.Time, c Command) {
 	e.at(now)
 	switch c.Kind {
 	case CommandConnect:
-		t := &tunnel{conn: c.Conn, own: c.Own, owner: c.Owner, ike: [2]addr{pack(c.Local), pack(c.Remote)}, home: pack(c.Remote)}
+		t := &tunnel{conn: c.Conn, own: c.Own, owner: c.Owner, ike: [2]addr{pack(c.Local), pack(c.Remote)}, home: pack(c.Remote), nat: c.NATPort}
 		if len(c.Own.Data) == 0 {
 			t.own = c.Conn.Local.ID
 		}

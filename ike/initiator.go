@@ -1,10 +1,12 @@
 package ike
 
 import (
-	"blackswan/internal/propose"
-	"blackswan/wire"
+	"cmp"
 	"encoding/binary"
 	"slices"
+
+	"blackswan/internal/propose"
+	"blackswan/wire"
 )
 
 // The initiator's side of IKE_SA_INIT, RFC 7296 1.2.
@@ -196,5 +198,5 @@ func (e *Endpoint) float(sa *SA) {
 		return
 	}
 	sa.marker = true
-	sa.local.port, sa.remote.port = e.cfg.NATPort, sa.conn.GatewayNAT
+	sa.local.port, sa.remote.port = cmp.Or(sa.tun.nat, e.cfg.NATPort), sa.conn.GatewayNAT
 }

@@ -266,6 +266,23 @@ func TestRuleE7_AdmissionByLatency(t *testing.T) {
 	}
 }
 
+// Connections of one Endpoint may have ports of their own for UDP encapsulation,
+// and resume from there.
+func TestPortOfUDPEncapsulation(t *testing.T) {
+	w := newWorld(t, "port", quiet)
+	w.cl.cfg.ForceEncap = true
+	w.start(w.cl)
+	w.cl.e.Command(w.now, Command{Kind: CommandConnect, Conn: w.cl.conn, Local: w.cl.addr, NATPort: 61234, Remote: w.gw.addr})
+	w.drain(w.cl)
+	w.advanceNodes()
+	w.deliver()
+	w.crash(w.gw)
+	w.run(60 * time.Second)
+	if g, c := w.one(); !g.resumed || !c.marker || c.local.port != 61234 || g.remote.port != 61234 {
+		t.Errorf("the client sends from %v, the gateway sees %v", c.local.addrPort(), g.remote.addrPort())
+	}
+}
+
 // RESUME leaves on the path of the dead SA; after two losses on the configured
 // ports (rule C4).
 func TestRuleC4_PathOfTheDeadSA(t *testing.T) {

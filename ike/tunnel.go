@@ -31,6 +31,7 @@ type tunnel struct {
 	local  addr    // the path of the SA that the ticket is of (rule C4)
 	remote addr
 	owner  uint32 // as CommandConnect told it
+	nat    uint16 // our port of UDP encapsulation; 0: that of Config
 
 	size    uint16 // octets of the ticket
 	silent  uint8  // resumes in a row whose IKE_AUTH met silence

@@ -33,8 +33,8 @@ func stormCommand() *cobra.Command {
 		Use:   "storm [GATEWAY[:PORT]]",
 		Short: "Load a gateway with clients, let it crash, and judge how they come back",
 		Long: `Connects many clients to a gateway, ours or another's, lets it crash, and judges
-how they come back. Each client has its own identity and, from --from, its own
-address; all of them live in this process.
+how they come back. Each client has its own identity and its own address, of
+--from, or with --ports its own source port; all of them live in this process.
 
   blackswan storm --self --clients 100000
       starts a gateway on the loopback interface and kills it: needs nothing else
@@ -42,6 +42,8 @@ address; all of them live in this process.
       kills a gateway that runs on this machine, and measures its process
   blackswan storm 192.0.2.1 --auth cert --ca DIR --clients 500 --resume
       no crash: each client resumes once
+  blackswan storm 192.0.2.1 --psk SECRET --clients 5000 --ports
+      no other addresses are needed: to the gateway they are an office behind a NAT
 
 --crash wants the number of a process, which is started again as it was, the
 NAME.service of a systemd unit, or a command for the shell that kills the
@@ -59,6 +61,7 @@ func (f *stormFlags) add(c *cobra.Command) {
 	c.Flags().BoolVar(&f.Self, "self", false, "start a gateway of our own, and kill it")
 	c.Flags().Uint16Var(&f.natPort, "nat-port", 0, "the gateway's port for NAT traversal")
 	c.Flags().StringVar(&f.from, "from", "", "prefix of own addresses, which this machine must have (default 127.64.0.0/10 to a gateway on the loopback interface, else one address for all)")
+	c.Flags().BoolVar(&f.Ports, "ports", false, "the clients have one address and each a source port of its own, as behind a NAT")
 	c.Flags().StringVar(&f.ID, "id", storm.DefaultID, "identities of the clients; %d is their number")
 	c.Flags().StringVar(&f.GatewayID, "gateway-id", "", "identity of the gateway (default any)")
 	c.Flags().StringVar(&f.Auth, "auth", "psk", "how both sides prove themselves: psk or cert")

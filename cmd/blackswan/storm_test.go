@@ -15,6 +15,7 @@ func TestStorm(t *testing.T) {
 		{"storm --self --clients 500", "roll_call"},
 		{"storm --self --clients 50 --auth cert --resume", "roll_call"},
 		{"storm --self --clients 200 --simultaneous", "told"},
+		{"storm --self --clients 200 --ports", "roll_call"},
 	} {
 		t.Run(row.args, func(t *testing.T) {
 			var r storm.Report

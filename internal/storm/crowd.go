@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +17,7 @@ import (
 type crowd struct {
 	*plan
 	first   int // number of its first client
-	port    udp.Port
+	port    sockets
 	in, out weather
 	e       *ike.Endpoint
 	clients []client
@@ -48,7 +47,7 @@ const batch = 64
 
 // newCrowd opens the sockets of n clients, of which the first has that number.
 func newCrowd(p *plan, first, n int, began time.Time) (*crowd, error) {
-	port, err := udp.Listen(udp.Config{Addr: p.any(), ReceiveBuffer: 32 << 20, SendBuffer: 8 << 20, Batch: batch})
+	port, err := p.sockets(first, n)
 	if err != nil {
 		return nil, fmt.Errorf("storm: sockets of the clients: %w", err)
 	}
@@ -59,10 +58,10 @@ func newCrowd(p *plan, first, n int, began time.Time) (*crowd, error) {
 	if err != nil {
 		return nil, fmt.Errorf("storm: %w", err)
 	}
-	local, nat := port.Ports()
+	local, nat := port.of(first)
 	cfg := &ike.Config{
 		Shards: 1, Boot: boot.SPI, SPIKeys: boot.SPIKeys, SPICurrent: boot.SPICurrent, QCD: boot.QCD, Tokens: true, RollCall: ike.RollCallOurs,
-		IKEPort: local.Port(), NATPort: nat.Port(), Limits: ike.DefaultLimits(), Timers: p.timers(),
+		IKEPort: local.Port(), NATPort: nat, Limits: ike.DefaultLimits(), Timers: p.timers(),
 	}
 	if c.e, err = ike.New(cfg, rand.Reader, began); err != nil {
 		return nil, fmt.Errorf("storm: %w", err)
@@ -172,19 +171,15 @@ func (c *crowd) underWay() int { return c.started - int(c.seen.live.Load()) }
 func (c *crowd) connect(now time.Time, i int) {
 	c.started++
 	c.clients[i].began = c.since(now)
+	local, nat := c.port.of(c.first + i)
 	c.e.Command(now, ike.Command{
-		Kind: ike.CommandConnect, Conn: &c.common, Own: c.identity(c.first + i), Owner: uint32(i), Local: c.local(i), Remote: c.Gateway,
+		Kind: ike.CommandConnect, Conn: &c.common, Own: c.identity(c.first + i), Owner: uint32(i), Local: local, NATPort: nat, Remote: c.Gateway,
 	})
 }
 
 // lose tells client i that the gateway has lost its SA: it resumes.
 func (c *crowd) lose(now time.Time, i int) {
 	c.e.Command(now, ike.Command{Kind: ike.CommandLost, SA: c.clients[i].sa})
-}
-
-func (c *crowd) local(i int) netip.AddrPort {
-	own, _ := c.port.Ports()
-	return netip.AddrPortFrom(c.from.of(c.first+i), own.Port())
 }
 
 func (c *crowd) since(now time.Time) int64 { return int64(now.Sub(c.began)) + 1 }

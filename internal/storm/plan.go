@@ -10,6 +10,7 @@ import (
 	"blackswan/auth/psk"
 	"blackswan/ike"
 	"blackswan/internal/propose"
+	"blackswan/internal/udp"
 	"blackswan/wire"
 )
 
@@ -102,7 +103,13 @@ func (p *plan) credentials() (err error) {
 func (p *plan) places() error {
 	from := p.From
 	switch {
+	case from.IsValid() && p.Ports && !from.IsSingleIP():
+		return fmt.Errorf("%w: clients that differ in their ports have one address: write --from %v/%d, or leave it out", ErrOptions, from.Addr(), from.Addr().BitLen())
 	case from.IsValid():
+	case p.Ports: // one address for all
+		own, err := ownAddress(p.Gateway)
+		p.from = addresses{own, 1}
+		return err
 	case p.Gateway.Addr().IsLoopback() && p.Gateway.Addr().Is4():
 		from = loopback
 	default:
@@ -118,6 +125,15 @@ func (p *plan) places() error {
 	}
 	p.from = spread(from)
 	return nil
+}
+
+// sockets opens those of n clients, of which the first has that number.
+func (p *plan) sockets(first, n int) (sockets, error) {
+	if p.Ports {
+		return openPorts(p.from.of(0), netip.AddrPortFrom(p.Gateway.Addr(), p.NATPort), first, n)
+	}
+	port, err := udp.Listen(udp.Config{Addr: p.any(), ReceiveBuffer: 32 << 20, SendBuffer: 8 << 20, Batch: batch})
+	return shared{port, p.from}, err
 }
 
 // any is where the sockets of the clients listen: at all addresses of the

@@ -33,13 +33,14 @@ type Options struct {
 	GatewayID string         // "": whoever proves itself
 	Libreswan bool           // resume as that peer understands it
 
-	From netip.Prefix // addresses of the clients; none: chosen by the gateway's
-	ID   string       // of the clients, with %d for the number
-	Auth string       // "psk" or "cert"
-	PSK  string
-	CA   string // directory of the authority that issues the clients' certificates, and that issued the gateway's
-	IKE  string // proposals
-	ESP  string
+	From  netip.Prefix // addresses of the clients; none: chosen by the gateway's
+	Ports bool         // they have one address, and each a port of its own
+	ID    string       // of the clients, with %d for the number
+	Auth  string       // "psk" or "cert"
+	PSK   string
+	CA    string // directory of the authority that issues the clients' certificates, and that issued the gateway's
+	IKE   string // proposals
+	ESP   string
 
 	Rate         float64 // handshakes begun a second; 0: as fast as AtOnce allows
 	AtOnce       int     // handshakes under way; 0: DefaultAtOnce

@@ -124,6 +124,8 @@ func TestOptions(t *testing.T) {
 		{"no secret", func(o *Options) { o.PSK = "" }, "psk: empty"},
 		{"no way", func(o *Options) { o.Auth = "trust" }, "choose psk or cert"},
 		{"no authority", func(o *Options) { o.Auth, o.CA = "cert", "/nonexistent" }, "/nonexistent"},
+		{"ports at many addresses", func(o *Options) { o.Ports, o.From = true, netip.MustParsePrefix("127.1.0.0/16") }, "write --from 127.1.0.0/32"},
+		{"another's ring", func(o *Options) { o.BreakRing = true }, "blackswan keys revoke"},
 		{"two families", func(o *Options) { o.From = netip.MustParsePrefix("fd00::/64") }, "two families"},
 	} {
 		o := good
