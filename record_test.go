@@ -103,7 +103,7 @@ func TestHeldPacketsAreBounded(t *testing.T) {
 			for i := range 10 * heldPackets {
 				o := ike.Output{SA: 7, Packet: ike.Packet{Local: own, Remote: netip.AddrPortFrom(clientAddr, 500), Data: make([]byte, 28)}}
 				if !s.keep.hold(o) {
-					t.Fatalf("packet %d leaves before the commit", i)
+					t.Errorf("packet %d leaves before the commit", i)
 				}
 			}
 		})
