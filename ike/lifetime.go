@@ -141,12 +141,13 @@ func (e *Endpoint) overdue(sa *SA, k *child) {
 func (e *Endpoint) retry(sa *SA, x *creation, k *child, n wire.NotifyType) {
 	var tries *uint8
 	var at *int64
+	end := int64(0) // of what is to be rekeyed
 	switch {
 	case x.ike:
-		tries, at = &sa.tries, &sa.rekeyAt
+		tries, at, end = &sa.tries, &sa.rekeyAt, sa.endAt
 		sa.worn = false
 	case k != nil:
-		tries, at = &k.tries, &k.rekeyAt
+		tries, at, end = &k.tries, &k.rekeyAt, k.endAt
 		k.worn = false //rfc:7296-2.25-1
 	default:
 		w := sa.wanted(x.ts)
@@ -170,6 +171,9 @@ func (e *Endpoint) retry(sa *SA, x *creation, k *child, n wire.NotifyType) {
 		most = busyMost
 	}
 	wait := min(retryFirst<<(*tries-1), most)
+	if end > e.now {
+		wait = min(wait, (end-e.now)/2)
+	}
 	*at = e.now + wait/2 + e.within(wait/2)
 	e.schedule(sa)
 }

@@ -2,6 +2,7 @@ package ike
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -379,6 +380,47 @@ func TestRFC7296_2_25_TemporaryFailure(t *testing.T) {
 		outcome(t, w, 1, 0)
 		w.run(10 * time.Minute)
 		outcome(t, w, 2, 0)
+	}
+}
+
+// RFC 7296 2.8, 2.25: what lives for seconds is tried again before its end,
+// however busy the peer is when its rekey is due.
+func TestRFC7296_2_25_TemporaryFailureInAShortLife(t *testing.T) {
+	for _, who := range []string{"gw ike", "gw child", "cl ike", "cl child"} {
+		w := rekeyWorld(t, "short life "+who, "aes128gcm16", "aes128gcm16")
+		n, other := w.gw, w.cl
+		if strings.HasPrefix(who, "cl") {
+			n, other = w.cl, w.gw
+		}
+		if strings.HasSuffix(who, "ike") {
+			n.conn.Lifetime = 20 * time.Second
+		} else {
+			n.conn.ChildLifetime = 20 * time.Second
+		}
+		w.connect()
+		w.run(time.Second)
+		tp := w.watch()
+		tp.lose = func(s sight) bool { // one in two finds the peer busy
+			if sas := other.live(); s.from == n && !s.h.Response() && s.h.Exchange == wire.ExchangeCreateChildSA && len(sas) > 0 {
+				asked := len(tp.of(n, wire.ExchangeCreateChildSA))
+				other.e.chill(sas[len(sas)-1]).created = bucket{second: int64(w.now.Sub(other.e.began)) / createPeriod / 1e9, n: mostCreations * (asked % 2)}
+			}
+			return false
+		}
+		w.run(3 * time.Minute)
+		made, refused := 0, 0
+		for _, s := range tp.of(other, wire.ExchangeCreateChildSA) {
+			switch {
+			case s.has(wire.NotifyTemporaryFailure):
+				refused++
+			case s.h.Response():
+				made++
+			}
+		}
+		if w.agreed(1); made < 6 || refused < 6 {
+			t.Errorf("%s: made %d, refused %d times", who, made, refused)
+		}
+		outcome(t, w, 1, 0)
 	}
 }
 
