@@ -223,6 +223,36 @@ func TestRFC7296_2_8_2_OnlyOneNotices(t *testing.T) {
 	}
 }
 
+// RFC 7296 2.8.2: the loser gives up its rekey when it is told that the old IKE SA
+// is gone, and never hears what its request has made: that is not there for long.
+func TestRFC7296_2_8_2_LoserGivesUp(t *testing.T) {
+	seen := 0
+	for seed := range 12 {
+		w := rekeyWorld(t, fmt.Sprint("gives up", seed), "aes128gcm16", "aes128gcm16")
+		w.connect()
+		w.run(time.Second)
+		tp := w.watch()
+		tp.lose = func(s sight) bool { // the client does not hear what it has made
+			return s.from == w.gw && s.h.Exchange == wire.ExchangeCreateChildSA && s.h.Response()
+		}
+		w.act(w.cl, "rekey ike")
+		w.act(w.gw, "rekey ike")
+		w.deliver()
+		w.run(time.Second)
+		if w.gw.e.ours.Len() == 1 {
+			continue
+		}
+		seen++
+		w.run(40 * time.Second)
+		if w.agreed(1); w.gw.e.ours.Len() != 1 {
+			t.Errorf("%d SAs are left\n%s", w.gw.e.ours.Len(), w.text())
+		}
+	}
+	if seen == 0 {
+		t.Error("the client never lost")
+	}
+}
+
 // asked is what a request of the client's about to gets for an answer.
 func (w *world) asked(tp *tape, x wire.ExchangeType, build func(m *wire.Writer, g, c *SA)) sight {
 	w.t.Helper()

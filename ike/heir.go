@@ -90,8 +90,10 @@ func (e *Endpoint) rekeyed(sa *SA, x *creation, h heirOffer, shared []byte) {
 		return
 	}
 	e.inherit(from, heir) //rfc:7296-2.8.2-2
-	if rival != nil {     // its creator deletes it
+	if rival != nil {     // its creator deletes it, or never hears that it is there
 		e.leave(sa, heir)
+		rival.endAt = e.now + int64(e.cfg.Timers.Linger)
+		e.schedule(rival)
 	}
 	e.takeTokens(heir)
 	e.request(heir, requestToken) //rfc:6290-4.3-2
