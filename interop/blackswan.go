@@ -159,17 +159,18 @@ func (t Traffic) Mirror() Traffic {
 
 // SA is an IKE SA in our own view.
 type SA struct {
-	SPIi     string `json:"spi_i"`
-	SPIr     string `json:"spi_r"`
-	Remote   netip.AddrPort
-	State    string
-	Resumed  bool
-	Suite    string
-	Child    string // name of the Child SA of the next two
-	ChildIn  string `json:"child_in"`
-	ChildOut string `json:"child_out"`
-	Traffic  Traffic
-	Children []struct { // those beside that one
+	SPIi       string `json:"spi_i"`
+	SPIr       string `json:"spi_r"`
+	Connection string
+	Remote     netip.AddrPort
+	State      string
+	Resumed    bool
+	Suite      string
+	Child      string // name of the Child SA of the next two
+	ChildIn    string `json:"child_in"`
+	ChildOut   string `json:"child_out"`
+	Traffic    Traffic
+	Children   []struct { // those beside that one
 		Name, In, Out string
 		Traffic       Traffic
 	}

@@ -183,6 +183,24 @@ func (n *Node) Deafen(t testing.TB) (hear func()) {
 	return func() { n.MustRun(t, nil, "nft", "delete table inet deaf") }
 }
 
+// DeafenTo drops what the node would hear of CREATE_CHILD_SA on an IKE SA in UDP
+// port 4500 until hear is called. missed reports whether there was a request.
+func (n *Node) DeafenTo(t testing.TB, spi string) (missed func() bool, hear func()) {
+	t.Helper()
+	table := "inet deaf-" + spi
+	n.MustRun(t, nil, "nft", fmt.Sprintf(`table %[1]s {
+  chain in {
+    type filter hook input priority filter;
+    udp dport 4500 @th,64,32 0 @th,96,64 0x%[2]s @th,240,8 36 @th,250,1 0 counter drop
+    udp dport 4500 @th,64,32 0 @th,96,64 0x%[2]s @th,240,8 36 drop
+  }
+}`, table, spi))
+	missed = func() bool {
+		return !strings.Contains(n.MustRun(t, nil, "nft", "list table "+table), "counter packets 0 ")
+	}
+	return missed, func() { n.MustRun(t, nil, "nft", "delete table "+table) }
+}
+
 // Dial opens a UDP socket inside the node, from a free port to an address.
 func (n *Node) Dial(t testing.TB, remote netip.Addr, port uint16) *net.UDPConn {
 	t.Helper()

@@ -16,7 +16,9 @@ type profile struct {
 	gateway, client *Certificate // both nil: a shared key
 	top             string       // more lines of our gateway's YAML, at the top
 	more            string       // more lines of our YAML, in the connection
+	timers          string       // our patience; nothing: quick
 	swan            string       // more lines of strongSwan's connection
+	swanChild       string       // and of its Child SA
 	carries         bool         // its Child SAs carry traffic, of both IP versions
 	full            bool         // they carry everything: a full tunnel
 	anybody         bool         // the gateway's configuration names no networks of its clients
@@ -35,6 +37,11 @@ const (
 const quick = `timers:
   retry: {initial: 1s, max: 2s, tries: 5}
   liveness: {initial: 500ms, max: 1s, tries: 5}
+`
+
+// hasty repeats at once what was lost: nothing on the way is slow here.
+const hasty = `timers:
+  retry: {initial: 50ms, max: 100ms, tries: 50}
 `
 
 // usual is the profile of the cases that are not about suites.
@@ -92,7 +99,7 @@ func (p profile) tunnel(more string) string {
 // ourGateway is gateway.yaml for a gateway at n.
 func (p profile) ourGateway(n *Node) string {
 	gateway, clients, _ := p.selectors()
-	top := fmt.Sprintf("listen: [%s]\n%s%s%s", n.Addr, quick, p.top,
+	top := fmt.Sprintf("listen: [%s]\n%s%s%s", n.Addr, cmp.Or(p.timers, quick), p.top,
 		p.tunnel(", addresses: "+list(ourGatewayInner[:]...)))
 	return p.yaml(top, "", side{gatewayID, p.gateway}, side{"'*@example.org'", p.client}, gateway, clients)
 }
@@ -104,7 +111,7 @@ func (p profile) ourClient(n *Node) string {
 	if p.carries {
 		place += "    addresses: " + list(ourClientInner[:]...) + "\n"
 	}
-	return p.yaml(quick+p.tunnel(""), place, side{clientID, p.client}, side{gatewayID, p.gateway}, client, gateway)
+	return p.yaml(cmp.Or(p.timers, quick)+p.tunnel(""), place, side{clientID, p.client}, side{gatewayID, p.gateway}, client, gateway)
 }
 
 type side struct {
@@ -141,17 +148,23 @@ func (p profile) ourFiles(t testing.TB, own, peer *Certificate) map[string][]byt
 // swanGateway gives strongSwan at c the gateway's side.
 func (p profile) swanGateway(t testing.TB, c *Charon) {
 	t.Helper()
+	c.Load(t, p.swanGatewayConf(c), p.swanFiles(t, p.gateway, p.client))
+}
+
+func (p profile) swanGatewayConf(c *Charon) string {
 	gateway, clients, _ := p.selectors()
-	c.Load(t, p.swanctl(c, "%any", side{gatewayID, p.gateway}, side{"*@example.org", p.client}, gateway, clients),
-		p.swanFiles(t, p.gateway, p.client))
+	return p.swanctl(c, "%any", side{gatewayID, p.gateway}, side{"*@example.org", p.client}, gateway, clients)
 }
 
 // swanClient gives strongSwan at c the side of a client of the gateway at n.
 func (p profile) swanClient(t testing.TB, c *Charon, n *Node) {
 	t.Helper()
+	c.Load(t, p.swanClientConf(c, n), p.swanFiles(t, p.client, p.gateway))
+}
+
+func (p profile) swanClientConf(c *Charon, n *Node) string {
 	gateway, _, client := p.selectors()
-	c.Load(t, p.swanctl(c, n.Addr.String(), side{clientID, p.client}, side{gatewayID, p.gateway}, client, gateway),
-		p.swanFiles(t, p.client, p.gateway))
+	return p.swanctl(c, n.Addr.String(), side{clientID, p.client}, side{gatewayID, p.gateway}, client, gateway)
 }
 
 func (p profile) swanctl(c *Charon, remoteAddr string, local, remote side, localTS, remoteTS []string) string {
@@ -183,11 +196,12 @@ func (p profile) swanctl(c *Charon, remoteAddr string, local, remote side, local
         remote_ts = %s
         esp_proposals = %s
         rekey_time = 0
-      }
+%s      }
     }
   }
 }
-%s`, c.node.Addr, remoteAddr, p.ike, indent(p.swan, "    "), auth, local.id, certs, auth, remote.id, strings.Join(localTS, ","), strings.Join(remoteTS, ","), p.esp, secrets)
+%s`, c.node.Addr, remoteAddr, p.ike, indent(p.swan, "    "), auth, local.id, certs, auth, remote.id,
+		strings.Join(localTS, ","), strings.Join(remoteTS, ","), p.esp, indent(p.swanChild, "        "), secrets)
 }
 
 func (p profile) swanFiles(t testing.TB, own, peer *Certificate) map[string][]byte {

@@ -1,9 +1,6 @@
 package interop
 
-import (
-	"testing"
-	"time"
-)
+import "testing"
 
 // Rekeys, RFC 7296 1.3.2 and 1.3.3: a ping goes on through each of them, and
 // not one packet of it is lost. Some Child SAs have a key exchange of their own.
@@ -50,67 +47,6 @@ func TestStrongSwanRekeysUnderTraffic(t *testing.T) {
 			}
 			if n := pulse.Missed(); n > 0 {
 				t.Errorf("%d pings were not answered", n)
-			}
-		})
-	}
-}
-
-// TestStrongSwanIsRekeyed: our lifetimes are short, and strongSwan rekeys too
-// when it likes, now and then at the same moment: all the while a ping goes on.
-func TestStrongSwanIsRekeyed(t *testing.T) {
-	f := meetSwan(t)
-	for _, c := range []struct {
-		name     string
-		esp      string
-		busy     bool // strongSwan rekeys as well
-		dial     func(*testing.T, *Charon, profile) (*Swan, SwanSA)
-		we       *Node
-		our, its [2]string
-	}{
-		{"by our client", "aes256gcm16", false, f.dialSwan, f.client, ourClientInner, swanGatewayInner},
-		{"by our gateway", "aes256gcm16-x25519", false, f.swanDials, f.gateway, ourGatewayInner, swanClientInner},
-		{"by our client and its gateway", "aes256gcm16-x25519", true, f.dialSwan, f.client, ourClientInner, swanGatewayInner},
-		{"by our gateway and its client", "aes256gcm16", true, f.swanDials, f.gateway, ourGatewayInner, swanClientInner},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			p := usual.carrying()
-			p.esp = c.esp
-			p.more += "lifetime: 16s\nchild_lifetime: 6s\n"
-			mark := f.charon.Mark()
-			ours, _ := c.dial(t, f.charon, p)
-			ours.AwaitTunnel(t, c.our)
-			pulse := c.we.Pulse(t, c.our[0], c.its[0])
-			ike, child, newest := map[string]bool{}, map[string]bool{}, time.Now()
-			until(t, "another IKE SA and other Child SAs", func() bool {
-				status, err := ours.Status(t)
-				if err != nil || len(status.SAs) == 0 {
-					return false
-				}
-				if sa := status.SAs[0]; !child[sa.ChildIn] {
-					ike[sa.SPIi], child[sa.ChildIn], newest = true, true, time.Now()
-				} else if ike[sa.SPIi] = true; c.busy && time.Since(newest) > 5*time.Second { // we, too, begin now
-					newest = time.Now()
-					_, _ = f.charon.Swanctl(t, "--rekey", []string{"--child", "--ike"}[len(child)%2], "office")
-				}
-				return len(ike) >= 2 && len(child) >= 4
-			})
-			if !f.charon.Said(mark, `parsed CREATE_CHILD_SA request`) {
-				t.Error("strongSwan was not asked for a rekey")
-			}
-			until(t, "the same SPIs at both ends", func() bool {
-				sas := f.charon.SAs(t)
-				if len(sas) != 1 || len(sas[0].Children) != 1 {
-					return false
-				}
-				we, it := ours.AwaitUp(t), sas[0].Children[0].Values
-				return we.SPIi == sas[0].Values["initiator-spi"] && we.ChildIn == it["spi-out"] && we.ChildOut == it["spi-in"]
-			})
-			pulse.Beats(t, 5)
-			if n := pulse.Missed(); n > 0 {
-				t.Errorf("%d pings were not answered", n)
-			}
-			if status, err := ours.Status(t); err != nil || status.Totals.Full != 1 {
-				t.Errorf("%d logins, %v", status.Totals.Full, err)
 			}
 		})
 	}

@@ -47,6 +47,7 @@ func (n *Node) StartCharon(t testing.TB, settings ...string) *Charon {
     stderr {
       default = 1
       enc = 1
+      ike_name = yes
       flush_line = yes
     }
   }
