@@ -81,6 +81,9 @@ func (c *Connection) ready(role Role, at string, f *findings) *peer {
 	c.readyInner(p, role, at, f)
 	c.readyPolicies(p, at, f)
 	c.readySides(p, at, f)
+	if role == RoleGateway && p.Remote.Auth == ike.AuthPSK {
+		p.KeyPrint = keyPrint(p)
+	}
 	return p
 }
 
@@ -308,6 +311,17 @@ func (c *Connection) readySigner(p *peer, authorities []*x509.Certificate, at st
 		return
 	}
 	p.signer = signer
+}
+
+// keyPrint tells a shared key from others in a gateway's tickets, whose resume is
+// refused when the key was changed. Only who has the ring can read it there, and
+// guesses cost as much as here.
+func keyPrint(p *peer) (sum [32]byte) {
+	slow, err := pbkdf2.Key(sha256.New, string(p.PSK), []byte("blackswan key print v1 "+p.Name), 20_000, len(sum))
+	if err == nil {
+		copy(sum[:], slow)
+	}
+	return sum
 }
 
 // profile is the hash of the authentication part: a ticket of another profile

@@ -113,7 +113,7 @@ func (g *Gateway) RotateQCD(ctx context.Context) error {
 
 // Reload takes the connections of cfg, and reads shared ticket keys again;
 // everything else needs a new start and stays as it was. SAs go on; tickets of
-// connections that are gone are refused.
+// connections that are gone, or whose shared key was changed, are refused.
 func (g *Gateway) Reload(cfg Config) error {
 	peers, err := cfg.ready(RoleGateway)
 	if err != nil {

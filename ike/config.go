@@ -216,8 +216,9 @@ type Connection struct {
 	// Recheck judges again what time can rot in a certificate: its dates, its
 	// revocation, the trust anchor (rule E8). Nil where there is none.
 	Recheck func(c *ticket.PeerCert, now int64) error
-	// Profile is the hash of the connection's authentication part (rule D12).
-	Profile [32]byte
+	// KeyPrint is a hash of PSK by a slow function. The gateway's tickets remember
+	// it, and one of another key is refused. Zero is compared like any other.
+	KeyPrint [32]byte
 }
 
 // Policies yields those of all Child SAs, in the order of the configuration.

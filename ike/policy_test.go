@@ -128,6 +128,30 @@ func TestRFC5723_5_ReauthenticationDeadlineStays(t *testing.T) {
 	}
 }
 
+// The shared key is judged again, too: a ticket of another one is refused, after
+// a reload and after a restart (RFC 5723 6.2: its credentials are void).
+func TestRFC5723_6_2_KeyWasChanged(t *testing.T) {
+	for _, changed := range []bool{false, true} {
+		w := newWorld(t, "key changed", quiet)
+		w.gw.conn.KeyPrint = [32]byte{1}
+		w.connect()
+		w.run(time.Second)
+		w.act(w.cl, "rekey ike") // the heir's tickets know it, too
+		w.deliver()
+		conn := *w.gw.conn
+		if changed {
+			conn.KeyPrint, conn.PSK = [32]byte{2}, Secret("another key")
+		}
+		w.gw.cfg.Connections = []*Connection{&conn}
+		w.crash(w.gw)
+		w.callRoll(w.gw)
+		w.run(time.Minute)
+		if n := len(w.gw.live()); (n == 1) == changed || w.gw.count(EventRefused) > 0 != changed {
+			t.Errorf("changed %v: %d SAs\n%s", changed, n, w.dump())
+		}
+	}
+}
+
 // An unknown ring key: read the ring again before judging, and say nothing
 // meanwhile (rule D10).
 func TestRuleD10_UnknownKeyIsReadAgain(t *testing.T) {

@@ -81,6 +81,8 @@ func (e *Endpoint) judge(s *ticket.Session, conn *Connection) error {
 		return refused("our identity is another now")
 	case (s.MethodI == uint8(wire.AuthSharedKey)) != (conn.Remote.Auth == AuthPSK):
 		return refused("the connection wants another proof of identity now")
+	case conn.Remote.Auth == AuthPSK && s.PeerCert.Anchor != conn.KeyPrint:
+		return refused("its shared key is another now")
 	case algorithms.Valid() != nil || !permits(conn.IKE, algorithms):
 		return refused("its algorithms are not allowed any more")
 	case s.AuthForm == formShort && !conn.Libreswan:
@@ -361,8 +363,11 @@ func (e *Endpoint) remember(sa *SA, s *ticket.Session) {
 	s.Connection = append(e.scratch.name[:0], sa.conn.Name...)
 	e.scratch.name = s.Connection
 	s.AuthForm = sa.form
-	if sa.cert != nil {
+	switch {
+	case sa.cert != nil:
 		s.PeerCert = *sa.cert
+	case !sa.Client: // what its peer is trusted for
+		s.PeerCert.Anchor = sa.conn.KeyPrint
 	}
 }
 

@@ -69,7 +69,7 @@ type PeerCert struct {
 	Issuer   []byte   // SHA-256 of each issuer's name
 	Serial   []byte   // each behind an octet with its length, big-endian
 	NotAfter int64    // earliest of the chain, anchor included
-	Anchor   [32]byte // SHA-256 of the trust anchor
+	Anchor   [32]byte // SHA-256 of the trust anchor; of a peer without a certificate, what tells its shared key from others
 }
 
 // RADIUS is what goes on when the session does.
