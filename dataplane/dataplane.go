@@ -40,7 +40,8 @@ type Child struct {
 	Suite             propose.ESPSuite
 	EncrIn, IntegIn   Key // of the inbound direction; EncrIn ends in the salt of an AEAD
 	EncrOut, IntegOut Key
-	LocalTS, RemoteTS []wire.Selector // what the tunnel carries
+	LocalTS, RemoteTS []wire.Selector // what the tunnel carries; in transport mode one address on each side
+	Transport         bool            // transport mode (RFC 4303 3.1.1): packets go without their IP header
 	Local, Remote     netip.AddrPort  // outer addresses; ports of the UDP encapsulation
 	Encap             bool            // UDP encapsulation, RFC 3948
 	Behind            bool            // we are behind a NAT: keepalives (RFC 3948 4)

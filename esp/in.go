@@ -77,6 +77,18 @@ func ParseSPI(packet []byte) (spi, seq uint32, ok bool) {
 // tells seq too (RFC 4303 3.4.3). After an error of a packet that is no replay,
 // dst's room, and so the packet if it was opened in place, holds anything.
 func (i *In) Open(dst, packet []byte) (payload []byte, next uint8, seq uint64, err error) {
+	return i.open(dst, packet, inner)
+}
+
+// OpenTransport is Open for an SA in transport mode (RFC 4303 3.1.1): payload is
+// what stood behind the IP header, and next is its protocol, any but NextDummy.
+// Octets of TFC padding cannot be told from it and are part of payload.
+func (i *In) OpenTransport(dst, packet []byte) (payload []byte, next uint8, seq uint64, err error) {
+	return i.open(dst, packet, upper)
+}
+
+// open is Open where cut takes what a packet carries from what lies in it.
+func (i *In) open(dst, packet []byte, cut func(payload []byte, next uint8) ([]byte, error)) (payload []byte, next uint8, seq uint64, err error) {
 	spi, low, _ := ParseSPI(packet)
 	if !i.algorithm.whole(len(packet)) {
 		return nil, 0, 0, ErrShort
@@ -101,7 +113,7 @@ func (i *In) Open(dst, packet []byte) (payload []byte, next uint8, seq uint64, e
 	if payload, next, err = cutTrailer(plain); err != nil {
 		return nil, next, seq, err
 	}
-	if payload, err = inner(payload, next); err == nil || err == ErrDummy {
+	if payload, err = cut(payload, next); err == nil || err == ErrDummy {
 		i.window.mark(seq)
 	}
 	return payload, next, seq, err

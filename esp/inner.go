@@ -51,3 +51,11 @@ func inner(payload []byte, next uint8) ([]byte, error) {
 	}
 	return payload[:n:n], nil
 }
+
+// upper returns the payload of transport mode: all of it.
+func upper(payload []byte, next uint8) ([]byte, error) {
+	if next == NextDummy {
+		return nil, ErrDummy
+	}
+	return payload[:len(payload):len(payload)], nil
+}

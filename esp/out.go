@@ -47,8 +47,9 @@ func NewOut(spi uint32, a *Algorithm, encr, integ []byte, esn bool) (*Out, error
 // Seal protects buf[at:at+n] in place and returns the ESP packet, a view of
 // buf: it begins HeadLen octets before at and has Size(n) octets. next is 4 for
 // an IPv4 packet, 41 for an IPv6 packet, 59 for a dummy of any octets (RFC 4303
-// 2.6). Octets behind the IP packet are TFC padding (RFC 4303 2.7). It tells
-// ErrExhausted, ErrRoom or ErrWiped.
+// 2.6), or in transport mode the protocol of what stood behind the IP header
+// (RFC 4303 3.1.1). Octets behind the IP packet are TFC padding (RFC 4303 2.7).
+// It tells ErrExhausted, ErrRoom or ErrWiped.
 func (o *Out) Seal(buf []byte, at, n int, next uint8) ([]byte, error) {
 	if o.sequence == o.last { // RFC 4303 3.3.3: it never cycles
 		return nil, ErrExhausted

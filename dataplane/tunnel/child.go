@@ -25,6 +25,7 @@ type child struct {
 	order         uint64          // of installation
 	soft, hard    dataplane.Volume
 	esn           bool        // sequence numbers have 64 bits
+	transport     bool        // packets go without their IP header
 	waits         atomic.Bool // older ones send until this one was used
 	path          atomic.Pointer[path]
 	dropped       atomic.Uint64
@@ -76,11 +77,14 @@ func newChild(c *dataplane.Child, window int) (*child, error) {
 	if err := checkSelectors(c.LocalTS, c.RemoteTS); err != nil {
 		return nil, err
 	}
+	if c.Transport && !(oneHost(c.LocalTS) && oneHost(c.RemoteTS)) {
+		return nil, errHosts
+	}
 	all := make([]wire.Selector, 0, len(c.LocalTS)+len(c.RemoteTS))
 	all = append(append(all, c.LocalTS...), c.RemoteTS...)
 	n := len(c.LocalTS)
 	k := &child{
-		connection: c.Connection, peer: c.Peer, spiIn: c.SPIIn, soft: c.Soft, hard: c.Hard, esn: c.Suite.ESN,
+		connection: c.Connection, peer: c.Peer, spiIn: c.SPIIn, soft: c.Soft, hard: c.Hard, esn: c.Suite.ESN, transport: c.Transport,
 		local: all[:n:n], remote: all[n:],
 	}
 	k.waits.Store(c.Waits)

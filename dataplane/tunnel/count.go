@@ -11,14 +11,15 @@ type reason uint8
 
 const (
 	// Outbound: from the inside, before they are sealed.
-	noChild    reason = iota // fits no Child SA
-	overflow                 // waited for a Child SA, and later ones pushed it out
-	malformed                // no IP packet
-	tooBig                   // longer than the path carries and may not be fragmented
-	loop                     // an IKE or ESP packet of our own tunnel
-	spent                    // its Child SA may carry no more, either direction
-	unsent                   // the port could not send it, or there is none
-	unreadable               // the device could not give it
+	noChild      reason = iota // fits no Child SA
+	overflow                   // waited for a Child SA, and later ones pushed it out
+	malformed                  // no IP packet
+	tooBig                     // longer than the path carries and may not be fragmented
+	loop                       // an IKE or ESP packet of our own tunnel
+	spent                      // its Child SA may carry no more, either direction
+	unsent                     // the port could not send it, or there is none
+	unreadable                 // the device could not give it
+	notTransport               // a fragment, or one with headers that would stand before ESP
 
 	// Inbound: from the peer.
 	truncated   // too short to be ESP, or of a length that the suite never makes
@@ -29,7 +30,7 @@ const (
 	badICV      // not from the peer, or changed on its way
 	badPadding  // padding that no sender makes (RFC 4303 2.4)
 	dummy       // no packet at all: traffic flow confidentiality (RFC 4303 2.6)
-	notTunnel   // a payload that is no IP packet: we use tunnel mode alone
+	notTunnel   // a payload that is no IP packet, in tunnel mode
 	badInner    // an IP packet that no router would forward
 	spoofed     // from an address that is not of the peer's selectors
 	notSelected // of other selectors than were agreed on
@@ -42,7 +43,7 @@ const (
 // reasonNames are the names of the reasons for metrics. They never change.
 var reasonNames = [reasons]string{
 	noChild: "no_child_sa", overflow: "wait_overflow", malformed: "malformed", tooBig: "too_big", loop: "loop",
-	spent: "spent", unsent: "unsent", unreadable: "unreadable",
+	spent: "spent", unsent: "unsent", unreadable: "unreadable", notTransport: "not_for_transport_mode",
 	truncated: "truncated", keepalive: "keepalive", zeroSPI: "zero_spi", unknownSPI: "unknown_spi",
 	replayed: "replay", badICV: "bad_icv", badPadding: "bad_padding", dummy: "dummy", notTunnel: "not_tunnel_mode",
 	badInner: "bad_inner_packet", spoofed: "spoofed_source", notSelected: "selector", congested: "ecn", unwritten: "unwritten",
@@ -98,6 +99,7 @@ func trafficOf(in, out *meter) dataplane.Traffic {
 // Totals are what all Child SAs have carried, and what was dropped by reason:
 //
 //	no_child_sa wait_overflow malformed too_big loop unsent unreadable   from the inside
+//	not_for_transport_mode
 //	truncated keepalive zero_spi unknown_spi replay bad_icv bad_padding  from outside, not proven
 //	dummy not_tunnel_mode bad_inner_packet spoofed_source selector ecn   from the peer
 //	spent unwritten

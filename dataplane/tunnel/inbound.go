@@ -164,7 +164,14 @@ func (r *receiver) open(run *udp.Run, packet []byte) {
 	}
 	at := len(r.batch) * slotSize
 	slot := r.slots[at : at+slotSize : at+slotSize]
-	b, _, seq, err := c.in.sa.Open(slot[:writeRoom], packet)
+	var b []byte
+	var seq uint64
+	var err error
+	if c.transport {
+		b, seq, err = c.openTransport(slot, packet, run.Class)
+	} else {
+		b, _, seq, err = c.in.sa.Open(slot[:writeRoom], packet)
+	}
 	r.tried = true
 	if err == nil || err == esp.ErrDummy {
 		r.proven(run, seq)

@@ -203,11 +203,16 @@ func (p *Plane) seal(c *child, way *path, h *heading, buf []byte, carried datapl
 	case h.protocol == protoTCP:
 		clampMSS(b, &h.inner, way.mtu)
 	}
-	next := uint8(esp.NextIPv4)
-	if h.src.Is6() {
+	at, next := 0, uint8(esp.NextIPv4)
+	switch {
+	case c.transport && !headerless(b):
+		return nil, notTransport
+	case c.transport:
+		at, next = headerOf(h.src), protocolOf(b)
+	case h.src.Is6():
 		next = esp.NextIPv6
 	}
-	packet, err := c.out.sa.Seal(buf, headroom, h.size, next)
+	packet, err := c.out.sa.Seal(buf, headroom+at, h.size-at, next)
 	if err != nil { // the last sequence number is used (RFC 4303 3.3.3)
 		p.once(c, &c.spent, dataplane.Spent)
 		return nil, spent

@@ -1,6 +1,6 @@
 // Package tunnel is the data plane in user space: it carries IP packets between
-// a TUN device and ESP packets (RFC 4303, tunnel mode) in UDP (RFC 3948) or
-// directly over IP.
+// a TUN device and ESP packets (RFC 4303, tunnel mode, and transport mode between
+// the two ends themselves) in UDP (RFC 3948) or directly over IP.
 //
 //	TUN ── outbound.go ──> policy.go ──> esp.Out ──> udp.ESPPort
 //	          │ one goroutine    │ by selectors
