@@ -203,7 +203,7 @@ func (counting) Traffic(spi uint32) (dataplane.Traffic, error) {
 // carried, and each of them.
 func TestStatusOfSeveralChildSAs(t *testing.T) {
 	s := &shard{node: &node{plane: counting{}}}
-	sa := s.saStatus(time.Now(), ike.View{ChildIn: 7, ChildOut: 8, More: []ike.ChildView{{In: 0x10, Out: 0x20}, {In: 0x100, Out: 0x200}}})
+	sa := s.saStatus(time.Now(), ike.View{Child: ike.ChildView{In: 7, Out: 8}, More: []ike.ChildView{{In: 0x10, Out: 0x20}, {In: 0x100, Out: 0x200}}})
 	if want := (Traffic{InPackets: 0x117, InOctets: 300, OutPackets: 3, OutOctets: 180, Dropped: 6}); !reflect.DeepEqual(sa.Traffic, want) || sa.ChildIn != "00000007" {
 		t.Errorf("of %s: %+v, want %+v", sa.ChildIn, sa.Traffic, want)
 	}

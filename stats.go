@@ -98,9 +98,9 @@ func (s *shard) saStatus(now time.Time, v ike.View) SAStatus {
 	if v.Born != 0 {
 		sa.Age = max(now.Sub(time.Unix(v.Born, 0)), 0)
 	}
-	if v.ChildIn != 0 {
-		first := s.childStatus(ike.ChildView{In: v.ChildIn, Out: v.ChildOut})
-		sa.Child, sa.ChildIn, sa.ChildOut, sa.Traffic = v.ChildName, first.In, first.Out, first.Traffic
+	if v.Child.In != 0 {
+		first := s.childStatus(v.Child)
+		sa.Child, sa.ChildIn, sa.ChildOut, sa.Mode, sa.Traffic = first.Name, first.In, first.Out, first.Mode, first.Traffic
 	}
 	for _, more := range v.More {
 		c := s.childStatus(more)
@@ -109,8 +109,8 @@ func (s *shard) saStatus(now time.Time, v ike.View) SAStatus {
 	}
 	for _, w := range v.Wanted {
 		wanted := WantedStatus{Name: w.Name, In: w.In}
-		if w.Refusal != 0 {
-			wanted.Refused = w.Refusal.String()
+		if w.Refusal != nil {
+			wanted.Refused = w.Refusal.Error()
 		}
 		sa.Wanted = append(sa.Wanted, wanted)
 	}
@@ -125,7 +125,11 @@ func (s *shard) childStatus(c ike.ChildView) ChildStatus {
 	if s.node.plane != nil {
 		carried, _ = s.node.plane.Traffic(c.In) // nothing if the plane refused it
 	}
-	return ChildStatus{Name: c.Name, In: fmt.Sprintf("%08x", c.In), Out: fmt.Sprintf("%08x", c.Out), Traffic: traffic(carried)}
+	status := ChildStatus{Name: c.Name, In: fmt.Sprintf("%08x", c.In), Out: fmt.Sprintf("%08x", c.Out), Traffic: traffic(carried)}
+	if c.Transport {
+		status.Mode = "transport"
+	}
+	return status
 }
 
 func (t *Traffic) add(more Traffic) {

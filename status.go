@@ -95,6 +95,7 @@ type SAStatus struct {
 	Child      string         `json:"child,omitempty"` // name of the Child SA of the next two, where the connection has several
 	ChildIn    string         `json:"child_in,omitempty"`
 	ChildOut   string         `json:"child_out,omitempty"`
+	Mode       string         `json:"mode,omitempty"`          // of that Child SA: "transport"; "": tunnel mode
 	Traffic    Traffic        `json:"traffic"`                 // of all its Child SAs
 	Children   []ChildStatus  `json:"children,omitempty"`      // those beside that one
 	Wanted     []WantedStatus `json:"wanted,omitempty"`        // those that are to be made
@@ -107,12 +108,13 @@ type ChildStatus struct {
 	Name    string  `json:"name,omitempty"` // where the connection has several
 	In      string  `json:"in"`             // SPIs, 8 hexadecimal digits
 	Out     string  `json:"out"`
+	Mode    string  `json:"mode,omitempty"` // "transport"; "": tunnel mode
 	Traffic Traffic `json:"traffic"`
 }
 
 // WantedStatus is a Child SA that is to be made.
 type WantedStatus struct {
 	Name    string        `json:"name,omitempty"`    // where the connection has several
-	Refused string        `json:"refused,omitempty"` // what the peer answered last
+	Refused string        `json:"refused,omitempty"` // why it was not made when it was asked for last
 	In      time.Duration `json:"in_ns"`             // until it is asked for
 }

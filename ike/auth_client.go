@@ -190,7 +190,12 @@ func (e *Endpoint) connected(sa *SA) {
 	case refusal == nil:
 		e.install(sa, child)
 		e.wantRest(sa, child, nil)
-	case !away:
+		if declined(sa, &child) {
+			e.close(sa, child.in)
+			refusal = errTunnel
+		}
+	}
+	if refusal != nil && !away {
 		e.event(sa, Event{Kind: EventChildFailed, Child: sa.conn.Child, Err: refusal})
 	}
 	if t != nil {

@@ -52,6 +52,7 @@ type offer struct {
 	remote   []wire.Selector
 	own      bool // its selectors are not simply what its policy allows
 	more     bool // others of the offered ones would be acceptable, too
+	straight bool // transport mode
 	encr     int  // octets of keys of one direction
 	integ    int
 	keymat   []byte
@@ -84,11 +85,14 @@ func (e *Endpoint) acceptChild(sa *SA, old *child) (offer, wire.NotifyType) {
 	if len(o.remote) == 0 || len(o.local) == 0 {
 		return offer{}, wire.NotifyTSUnacceptable
 	}
-	accepted := sa.conn.policy(wanted).ESP
+	policy := sa.conn.policy(wanted)
+	if o.straight = e.mayBeTransport(sa, policy) && m.has(wire.NotifyUseTransportMode); !o.straight && policy.Mode == ModeTransport {
+		return offer{}, wire.NotifyNoProposalChosen
+	}
 	if sa.half != nil {
-		o.suite, o.num, o.out, err = propose.SelectESP(proposals, accepted)
+		o.suite, o.num, o.out, err = propose.SelectESP(proposals, policy.ESP)
 	} else {
-		o.suite, o.num, o.out, err = propose.SelectChild(proposals, accepted, m.group())
+		o.suite, o.num, o.out, err = propose.SelectChild(proposals, policy.ESP, m.group())
 	}
 	if err != nil {
 		return offer{}, wire.NotifyNoProposalChosen
@@ -104,6 +108,7 @@ func (e *Endpoint) offerChild(w *wire.Writer, sa *SA) {
 		e.children.Put(sa.child.in, sa.slot+1)
 	}
 	own := spiBytes(sa.child.in)
+	addMode(w, e.mayBeTransport(sa, &sa.conn.Policy))
 	w.SA(propose.SpecsESP(sa.conn.ESP, own[:])...)
 	e.offerSelectors(w, sa, nil)
 }
@@ -117,6 +122,7 @@ func (e *Endpoint) offerSelectors(w *wire.Writer, sa *SA, ts *selectors) {
 // addChild adds SA, TSi and TSr to our IKE_AUTH response.
 func (e *Endpoint) addChild(w *wire.Writer, o offer) {
 	own := spiBytes(o.in)
+	addMode(w, o.straight)
 	w.SA(propose.SpecOfESP(e.scratch.chosen[:0], o.suite, o.num, own[:]))
 	e.addSelectors(w, o)
 }
@@ -151,11 +157,14 @@ func (e *Endpoint) checkChild(sa *SA, in uint32, ts *selectors) (offer, error) {
 		return offer{}, errMalformed
 	}
 	o := offer{in: in, outFirst: true}
-	offered := sa.conn.policy(ts).ESP
+	policy := sa.conn.policy(ts)
+	if o.straight = m.has(wire.NotifyUseTransportMode); o.straight && !e.mayBeTransport(sa, policy) {
+		return offer{}, errMalformed // nobody has asked for that
+	}
 	if sa.half != nil {
-		o.suite, o.out, err = propose.CheckESP(choice, offered)
+		o.suite, o.out, err = propose.CheckESP(choice, policy.ESP)
 	} else {
-		o.suite, o.out, err = propose.CheckChild(choice, offered)
+		o.suite, o.out, err = propose.CheckChild(choice, policy.ESP)
 	}
 	if err != nil {
 		return offer{}, err
@@ -185,8 +194,8 @@ func (e *Endpoint) install(sa *SA, o offer) *child {
 	}
 	sa.child = child{in: o.in, out: o.out, suite: o.suite, phase: phaseUp, waits: o.waits}
 	c := &sa.child
-	if c.ts = wholeOf(o.of); o.own {
-		c.ts = &selectors{o.of, slices.Clone(o.local), slices.Clone(o.remote)}
+	if c.ts = wholeOf(o.of); o.own || o.straight {
+		c.ts = &selectors{o.of, o.straight, slices.Clone(o.local), slices.Clone(o.remote)}
 	}
 	e.children.Put(o.in, sa.slot+1)
 	e.outbound.Put(o.out, sa.slot+1)
@@ -199,7 +208,7 @@ func (e *Endpoint) install(sa *SA, o offer) *child {
 	e.childs = append(e.childs, Child{
 		Connection: sa.conn.Name, Peer: sa.peer, SPIIn: o.in, SPIOut: o.out, Suite: o.suite,
 		EncrOut: first[:o.encr], IntegOut: first[o.encr:], EncrIn: second[:o.encr], IntegIn: second[o.encr:], //rfc:7296-2.17-2
-		LocalTS: o.local, RemoteTS: o.remote, Local: sa.local.addrPort(), Remote: sa.remote.addrPort(),
+		LocalTS: o.local, RemoteTS: o.remote, Transport: o.straight, Local: sa.local.addrPort(), Remote: sa.remote.addrPort(),
 		Encap: e.encap(sa), Behind: sa.natted, Resumed: sa.resumed, Waits: o.waits, Soft: soft, Hard: hard,
 	})
 	e.put(Output{Kind: OutputInstall, SA: sa.handle(), Child: &e.childs[len(e.childs)-1]})

@@ -167,12 +167,23 @@ const (
 	RenewalNone                 // tickets come with a new SA alone: a login, a resume, a rekey
 )
 
+// Mode is what a Child SA makes of a packet (RFC 4301 4.1).
+type Mode uint8
+
+const (
+	ModeTunnel    Mode = iota // the whole packet is carried, in another one
+	ModeTransport             // what stands behind the IP header, between the two peers themselves; no Child SA without that
+	ModeEither                // as ModeTransport; where the peer or the path does not allow it, as ModeTunnel
+)
+
 // Policy says what a Child SA carries, and how that is protected.
 type Policy struct {
 	Child string // its name, where a connection has several
+	Mode  Mode
 	ESP   []propose.ESP
 
-	// Traffic selectors. Empty: dynamic, the peers' own addresses.
+	// Traffic selectors. Empty: dynamic, the peers' own addresses, as all but
+	// ModeTunnel want it.
 	LocalTS, RemoteTS []wire.Selector
 }
 

@@ -19,6 +19,14 @@ type PeerError struct{ Notify wire.NotifyType }
 
 func (e *PeerError) Error() string { return e.Notify.String() + " received" }
 
+// notifyOf is what a refusal of the peer's says, 0 if err is none.
+func notifyOf(err error) wire.NotifyType {
+	if p, ok := err.(*PeerError); ok {
+		return p.Notify
+	}
+	return 0
+}
+
 // ErrBusy is the Err of an Answer whose question nobody had time for. A peer's
 // request then meets silence, and its next copy is served (rule E7).
 var ErrBusy = errors.New("all workers are busy")
@@ -27,6 +35,7 @@ var (
 	errTimeout   = errors.New("the peer does not answer")
 	errForged    = errors.New("AUTH does not verify")
 	errMalformed = errors.New("malformed response")
+	errTunnel    = errors.New("the Child SA was made in tunnel mode: the peer, or a NAT on the path, allows no transport mode")
 	errReleased  = errors.New("the peer deleted the Child SA")
 	errIdentity  = errors.New("the peer's identity is not the configured one")
 )

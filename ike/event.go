@@ -62,6 +62,7 @@ type Child struct {
 	EncrIn, IntegIn   []byte // keys of the inbound direction
 	EncrOut, IntegOut []byte
 	LocalTS, RemoteTS []wire.Selector
+	Transport         bool // transport mode; else tunnel mode
 	Local, Remote     netip.AddrPort
 	Encap             bool // UDP encapsulation, RFC 3948
 	Behind            bool // we are behind a NAT

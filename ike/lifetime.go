@@ -136,9 +136,9 @@ func (e *Endpoint) overdue(sa *SA, k *child) {
 	}
 }
 
-// retry plans our next attempt after the refusal n. k is the Child SA that was
-// to be rekeyed, or nil.
-func (e *Endpoint) retry(sa *SA, x *creation, k *child, n wire.NotifyType) {
+// retry plans our next attempt after a refusal. k is the Child SA that was to be
+// rekeyed, or nil.
+func (e *Endpoint) retry(sa *SA, x *creation, k *child, refusal error) {
 	var tries *uint8
 	var at *int64
 	end := int64(0) // of what is to be rekeyed
@@ -154,9 +154,9 @@ func (e *Endpoint) retry(sa *SA, x *creation, k *child, n wire.NotifyType) {
 		if w == nil {
 			return
 		}
-		tries, at, w.refusal = &w.tries, &w.at, n
+		tries, at, w.refusal = &w.tries, &w.at, refusal
 	}
-	busy := n == wire.NotifyTemporaryFailure
+	busy := notifyOf(refusal) == wire.NotifyTemporaryFailure
 	*tries = min(*tries, 20) + 1
 	switch {
 	case busy && *tries > busyTries: //rfc:7296-2.25-2

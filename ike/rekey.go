@@ -85,7 +85,7 @@ func (e *Endpoint) create(sa *SA, x *creation) {
 	}
 	switch {
 	case x.ike && x.spi == 0: // until the next epoch (rule B1)
-		e.createRefused(sa, x, wire.NotifyTemporaryFailure)
+		e.createRefused(sa, x, &PeerError{wire.NotifyTemporaryFailure})
 		return
 	case x.group == wire.KENone:
 		e.request(sa, requestCreate)
@@ -118,6 +118,7 @@ func (e *Endpoint) addCreation(w *wire.Writer, sa *SA) {
 		w.Notify(wire.Notify{Protocol: wire.ProtocolESP, Type: wire.NotifyRekeySA, SPI: old[:]}) //rfc:7296-1.3.3-1
 	}
 	own := spiBytes(x.in)
+	addMode(w, e.mayBeTransport(sa, sa.conn.policy(x.ts)))
 	w.SA(propose.SpecsChild(sa.conn.policy(x.ts).ESP, own[:])...)
 	w.Nonce(x.ni)
 	if x.pair != nil {
@@ -162,7 +163,7 @@ func (e *Endpoint) created(sa *SA, first wire.PayloadType, plain, shared []byte)
 			n = wire.NotifyInvalidSyntax
 		}
 		e.closeExchange(sa)
-		e.createRefused(sa, x, n)
+		e.createRefused(sa, x, &PeerError{n})
 		e.nextRequest(sa)
 		return
 	}
@@ -219,11 +220,14 @@ func (e *Endpoint) childMade(sa *SA, x *creation, o offer, shared []byte) {
 	lost := x.rival.beats(x.ni, nr) //rfc:7296-2.8.1-3
 	o.waits = lost
 	o.own = o.own || x.old == 0 && sa.carriesOf(o.of)
+	e.install(sa, o).waits = false // the peer has it, even if we do not send by it //rfc:7296-2.8.1-2
+	if declined(sa, &o) {
+		e.close(sa, x.in) //rfc:7296-1.3.1-2
+		e.createRefused(sa, x, errTunnel)
+		return
+	}
 	if x.old == 0 {
 		sa.wantsNoMore(x.ts)
-	}
-	e.install(sa, o).waits = false // the peer has it, even if we do not send by it //rfc:7296-2.8.1-2
-	if x.old == 0 {
 		e.wantRest(sa, o, x.ts)
 	}
 	e.event(sa, Event{Kind: EventChild, Child: sa.conn.policy(x.ts).Child})
@@ -270,7 +274,7 @@ func (e *Endpoint) creationAnswer(sa *SA, a *Answer) {
 		x.plain = nil
 		e.created(sa, x.first, plain, a.Shared)
 	case x.pair == nil: // no pair: later
-		e.createRefused(sa, x, wire.NotifyTemporaryFailure)
+		e.createRefused(sa, x, &PeerError{wire.NotifyTemporaryFailure})
 	case errors.Is(a.Err, ErrBusy): // the peer repeats its answer
 		x.plain = nil
 		c.open.at = e.now + int64(e.backoff(requestCreate).Delay(0, e.random()))
@@ -281,9 +285,9 @@ func (e *Endpoint) creationAnswer(sa *SA, a *Answer) {
 }
 
 // createRefused goes on after our CREATE_CHILD_SA came to nothing.
-func (e *Endpoint) createRefused(sa *SA, x *creation, n wire.NotifyType) {
+func (e *Endpoint) createRefused(sa *SA, x *creation, err error) {
 	e.forget(sa)
-	k := sa.childIn(x.old)
+	k, n := sa.childIn(x.old), notifyOf(err)
 	switch {
 	case x.rival.is(): // what the peer has made of it stands: RFC 7296 2.8.1, 2.8.2 //rfc:7296-2.8.1-5
 		e.replaced(sa, x.old)
@@ -303,11 +307,10 @@ func (e *Endpoint) createRefused(sa *SA, x *creation, n wire.NotifyType) {
 		e.wantChild(sa, x.ts)
 		return
 	}
-	busy := n == wire.NotifyTemporaryFailure
-	if !busy {
-		e.event(sa, Event{Kind: EventChildFailed, Child: sa.conn.policy(x.ts).Child, Err: &PeerError{n}})
+	if n != wire.NotifyTemporaryFailure {
+		e.event(sa, Event{Kind: EventChildFailed, Child: sa.conn.policy(x.ts).Child, Err: err})
 	}
-	e.retry(sa, x, k, n)
+	e.retry(sa, x, k, err)
 }
 
 // otherChildGroup begins x anew with the group that the peer named, if we have

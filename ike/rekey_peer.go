@@ -100,6 +100,7 @@ func (e *Endpoint) childAsked(sa *SA, x *creation, ni []byte, a *Answer) wire.No
 	clear(shared)
 	w := e.compose(sa, wire.ExchangeCreateChildSA, true, sa.recv.Next())
 	own := spiBytes(o.in)
+	addMode(w, o.straight)
 	w.SA(propose.SpecOfESP(e.scratch.chosen[:0], o.suite, o.num, own[:]))
 	w.Nonce(nr)
 	if x.group != wire.KENone {

@@ -72,7 +72,7 @@ func TestRFC7296_2_9_SeveralChildSAs(t *testing.T) {
 	w.connect()
 	w.run(time.Second)
 	_, c := w.agreed(1)
-	narrow := &selectors{0, prefixes("10.2.3.0/25"), prefixes("10.1.7.0/24")}
+	narrow := &selectors{0, false, prefixes("10.2.3.0/25"), prefixes("10.1.7.0/24")}
 	w.cl.e.at(w.now)
 	w.cl.e.want(c, want{ts: narrow})
 	w.cl.e.pursue(c)
@@ -104,8 +104,8 @@ func TestRFC7296_2_9_SeveralChildSAs(t *testing.T) {
 	if n := 1 + len(g.more()); n != maxChildren || refused != 6 {
 		t.Errorf("%d Child SAs, %d refused", n, refused)
 	}
-	if v := w.gw.e.view(w.now, g); v.ChildIn != g.child.in || len(v.More) != maxChildren-1 || v.More[1] != (ChildView{In: g.more()[1].in, Out: g.more()[1].out}) {
-		t.Errorf("shown are %08x and %08x", v.ChildIn, v.More)
+	if v := w.gw.e.view(w.now, g); v.Child.In != g.child.in || len(v.More) != maxChildren-1 || v.More[1] != (ChildView{In: g.more()[1].in, Out: g.more()[1].out}) {
+		t.Errorf("shown are %+v and %+v", v.Child, v.More)
 	}
 }
 

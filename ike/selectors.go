@@ -16,6 +16,7 @@ const maxSelectors = 16
 // selectors are what a Child SA carries, of one of the connection's policies.
 type selectors struct {
 	of            uint8           // number of the policy
+	straight      bool            // transport mode
 	local, remote []wire.Selector // none: all that the policy allows
 }
 
@@ -69,7 +70,7 @@ func (e *Endpoint) dynamic(buf int, ts []wire.Selector, a addr) []wire.Selector 
 		return ts
 	}
 	ip := a.addrPort().Addr()
-	e.scratch.dynamic[buf] = wire.Selector{EndPort: 65535, Start: ip, End: ip}
+	e.scratch.dynamic[buf] = wire.Selector{EndPort: 65535, Start: ip, End: ip} //rfc:7296-2.23.1-1
 	return e.scratch.dynamic[buf : buf+1]
 }
 
@@ -106,7 +107,7 @@ func (e *Endpoint) pin(sa *SA, local, remote addr) {
 	for c := range sa.installed {
 		if c.ts.whole() && sa.conn.policy(c.ts).dynamic() {
 			l, r := e.allowed(sa, c.ts)
-			c.ts = &selectors{c.ts.policy(), slices.Clone(l), slices.Clone(r)}
+			c.ts = &selectors{of: c.ts.policy(), local: slices.Clone(l), remote: slices.Clone(r)}
 		}
 	}
 }
@@ -197,7 +198,7 @@ func (e *Endpoint) wantRest(sa *SA, o offer, asked *selectors) {
 		return
 	}
 	local, remote := e.allowed(sa, asked)
-	rest := selectors{o.of, without(local, o.local), without(remote, o.remote)}
+	rest := selectors{o.of, false, without(local, o.local), without(remote, o.remote)}
 	switch {
 	case len(rest.local) > 0:
 		rest.remote = slices.Clone(remote)

@@ -24,25 +24,24 @@ type View struct {
 	Born       int64         // Unix seconds; 0: not established yet
 	Silent     time.Duration // since the peer was heard, established SAs
 	Generation uint8         // of the secret of its token (rule B2)
-	ChildName  string        // of the Child SA, where the connection has several
-	ChildIn    uint32        // ESP SPIs; 0: no Child SA
-	ChildOut   uint32
-	More       []ChildView // further Child SAs
-	Wanted     []WantView  // Child SAs that are to be made
-	Ticket     int64       // initiator: the ticket's expiry, Unix seconds; 0: none
+	Child      ChildView     // without SPIs: there is none
+	More       []ChildView   // further Child SAs
+	Wanted     []WantView    // Child SAs that are to be made
+	Ticket     int64         // initiator: the ticket's expiry, Unix seconds; 0: none
 }
 
 // ChildView is one Child SA of a View.
 type ChildView struct {
-	Name    string // where the connection has several
-	In, Out uint32 // ESP SPIs
+	Name      string // where the connection has several
+	In, Out   uint32 // ESP SPIs
+	Transport bool   // transport mode; else tunnel mode
 }
 
 // WantView is a Child SA that is to be made.
 type WantView struct {
-	Name    string          // where the connection has several
-	Refusal wire.NotifyType // what the peer said last; 0: it was not asked yet, or has deleted it
-	In      time.Duration   // until it is asked for
+	Name    string        // where the connection has several
+	Refusal error         // why the last attempt failed; nil: there was none, or the peer has deleted it
+	In      time.Duration // until it is asked for
 }
 
 // Views calls f with every SA until f says false. It is no input: what was put
@@ -73,10 +72,10 @@ func (e *Endpoint) view(now time.Time, sa *SA) View {
 		v.Born, v.Silent = sa.born, now.Sub(e.time(sa.heard))
 	}
 	if sa.child.phase != phaseNone {
-		v.ChildName, v.ChildIn, v.ChildOut = sa.conn.policy(sa.child.ts).Child, sa.child.in, sa.child.out
+		v.Child = sa.viewOf(&sa.child)
 	}
 	for _, c := range sa.more() {
-		v.More = append(v.More, ChildView{sa.conn.policy(c.ts).Child, c.in, c.out})
+		v.More = append(v.More, sa.viewOf(c))
 	}
 	if c := sa.cold; c != nil {
 		for _, w := range c.wants {
@@ -87,6 +86,10 @@ func (e *Endpoint) view(now time.Time, sa *SA) View {
 		v.Ticket = t.expires
 	}
 	return v
+}
+
+func (sa *SA) viewOf(c *child) ChildView {
+	return ChildView{sa.conn.policy(c.ts).Child, c.in, c.out, c.ts != nil && c.ts.straight}
 }
 
 // Count is what an Endpoint holds.

@@ -24,7 +24,7 @@ func TestViews(t *testing.T) {
 	switch v := gw[0]; {
 	case v.SPIs != g.spi || v.Original || v.State != "established" || v.Resumed || string(v.Identity[1:]) != "one.clients.test":
 		t.Errorf("gateway: %+v", v)
-	case v.ChildIn != cl[0].ChildOut || v.ChildOut != cl[0].ChildIn || v.ChildIn == 0:
+	case v.Child.In != cl[0].Child.Out || v.Child.Out != cl[0].Child.In || v.Child.In == 0:
 		t.Errorf("children: %+v, %+v", v, cl[0])
 	case v.Silent != 3*time.Second:
 		t.Errorf("silent for %v, want 3s", v.Silent)

@@ -1,11 +1,6 @@
 package ike
 
-import (
-	"errors"
-	"slices"
-
-	"blackswan/wire"
-)
+import "slices"
 
 // Child SAs that we have to make: those that a connection has beside the first,
 // and those that were refused or deleted. Each is asked for by a CREATE_CHILD_SA
@@ -13,10 +8,10 @@ import (
 
 // want is a Child SA that is to be made.
 type want struct {
-	tries   uint8           // how often it was refused
-	refusal wire.NotifyType // the last one
-	ts      *selectors      // nil: all that the connection's first policy allows
-	at      int64           // not before; 0: now
+	ts      *selectors // nil: all that the connection's first policy allows
+	at      int64      // not before; 0: now
+	tries   uint8      // how often it was refused
+	refusal error      // the last one
 }
 
 // deletion is what a tunnel remembers of a Child SA that the peer has deleted.
@@ -31,12 +26,11 @@ const longLived = int64(1200e9)
 // wantFurther has the Child SAs made that IKE_AUTH has not: all but the first,
 // and the first, too, without one or after a refusal.
 func (e *Endpoint) wantFurther(sa *SA, childless bool, refusal error) {
-	var refused *PeerError
 	switch {
 	case childless:
 		e.want(sa, want{})
-	case errors.As(refusal, &refused):
-		e.want(sa, want{tries: 1, refusal: refused.Notify, at: e.now + retryFirst/2 + e.within(retryFirst/2)})
+	case refusal == errTunnel, notifyOf(refusal) != 0:
+		e.want(sa, want{tries: 1, refusal: refusal, at: e.now + retryFirst/2 + e.within(retryFirst/2)})
 	}
 	for i := range sa.conn.Further {
 		e.want(sa, want{ts: wholeOf(uint8(i + 1))}) //rfc:7296-1.3.1-3

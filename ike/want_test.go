@@ -37,8 +37,8 @@ func severalWorld(t testing.TB, seed string, change ...func(gw, cl *Config)) *wo
 // names are those of the Child SAs that a node shows, and of those it wants.
 func (w *world) names(n *node) (up, wanted []string) {
 	v := n.e.view(w.now, n.live()[0])
-	if v.ChildIn != 0 {
-		up = append(up, v.ChildName)
+	if v.Child.In != 0 {
+		up = append(up, v.Child.Name)
 	}
 	for _, c := range v.More {
 		up = append(up, c.Name)
@@ -197,7 +197,7 @@ func TestRFC7296_1_3_OneIsRefused(t *testing.T) {
 			w.run(30 * time.Minute)
 			w.agreed(2)
 			v := w.cl.e.view(w.now, w.cl.live()[0])
-			if len(v.Wanted) != 1 || v.Wanted[0].Name != c.of || v.Wanted[0].Refusal != c.want || v.Wanted[0].In <= 0 {
+			if len(v.Wanted) != 1 || v.Wanted[0].Name != c.of || notifyOf(v.Wanted[0].Refusal) != c.want || v.Wanted[0].In <= 0 {
 				t.Errorf("wanted: %+v", v.Wanted)
 			}
 			tries := w.cl.count(EventChildFailed)
@@ -237,7 +237,7 @@ func TestRFC7296_2_25_OneMustWait(t *testing.T) {
 			w.cl.e.pursue(c)
 			w.drain(w.cl)
 			w.run(2 * time.Second)
-			if v := w.cl.e.view(w.now, c); len(v.Wanted) != 1 || v.Wanted[0].Name != "voice" || v.Wanted[0].Refusal != n || len(w.cl.plane()) < 2 {
+			if v := w.cl.e.view(w.now, c); len(v.Wanted) != 1 || v.Wanted[0].Name != "voice" || notifyOf(v.Wanted[0].Refusal) != n || len(w.cl.plane()) < 2 {
 				t.Fatalf("wanted: %+v\n%s", v.Wanted, w.text())
 			}
 			w.run(20 * time.Second)

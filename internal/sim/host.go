@@ -246,7 +246,7 @@ func (c *Client) traffic() {
 	w := c.host.w
 	w.after(w.options.Traffic/2+w.within(w.options.Traffic), c.traffic)
 	for _, v := range views(c.host.m) {
-		if v.Connection != c.Conn || v.ChildOut == 0 || w.Network.Cut || w.chance(w.Network.Loss) {
+		if v.Connection != c.Conn || v.Child.Out == 0 || w.Network.Cut || w.chance(w.Network.Loss) {
 			continue
 		}
 		from, to := netip.AddrPortFrom(c.addr.Addr(), 4500), netip.AddrPortFrom(v.Remote.Addr(), 4500)
@@ -254,7 +254,7 @@ func (c *Client) traffic() {
 			from, to = c.addr, netip.AddrPortFrom(v.Remote.Addr(), 500) // bare ESP: answers go to port 500 (rule A8)
 		}
 		out := c.host.outside(from)
-		w.after(w.Network.Delay, func() { w.gatewayAt(to.Addr()).esp(v.ChildOut, out, to, v.Marker) })
+		w.after(w.Network.Delay, func() { w.gatewayAt(to.Addr()).esp(v.Child.Out, out, to, v.Marker) })
 	}
 }
 

@@ -116,11 +116,11 @@ func (w *World) agreed(c, g end) error {
 	if !known || a != w.watch.keys[1][c.v.SPIs] {
 		return fmt.Errorf("%s: the keys differ", c.v.SPIs)
 	}
-	x, xKnown := c.m.plane[c.v.ChildIn]
-	y, yKnown := g.m.plane[g.v.ChildIn]
+	x, xKnown := c.m.plane[c.v.Child.In]
+	y, yKnown := g.m.plane[g.v.Child.In]
 	switch {
-	case c.v.ChildIn == 0 || c.v.ChildIn != g.v.ChildOut || c.v.ChildOut != g.v.ChildIn:
-		return fmt.Errorf("%s: the Child SAs are %08x %08x and %08x %08x", c.v.SPIs, c.v.ChildIn, c.v.ChildOut, g.v.ChildIn, g.v.ChildOut)
+	case c.v.Child.In == 0 || c.v.Child.In != g.v.Child.Out || c.v.Child.Out != g.v.Child.In:
+		return fmt.Errorf("%s: the Child SAs are %08x %08x and %08x %08x", c.v.SPIs, c.v.Child.In, c.v.Child.Out, g.v.Child.In, g.v.Child.Out)
 	case !xKnown || !yKnown:
 		return fmt.Errorf("%s: the data plane has another Child SA than the machine", c.v.SPIs)
 	case x.encrIn == "" || x.encrIn != y.encrOut || x.encrOut != y.encrIn || x.integIn != y.integOut || x.integOut != y.integIn:
