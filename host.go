@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -42,10 +43,11 @@ type host struct {
 	wake chan struct{} // something changed; has room for one
 
 	mu      sync.Mutex
-	base    hostnet.Plan              // what does not depend on any Child SA
-	carried map[uint32][]netip.Prefix // by inbound SPI
-	stays   bool                      // a client: routes stay until another Child SA has them
-	gone    []uint32                  // Child SAs whose routes stay
+	base    hostnet.Plan                // what does not depend on any Child SA
+	carried map[uint32][]netip.Prefix   // by inbound SPI
+	sources map[netip.Prefix]netip.Addr // our addresses towards peers that are carried themselves
+	stays   bool                        // a client: routes stay until another Child SA has them
+	gone    []uint32                    // Child SAs whose routes stay
 
 	patience time.Duration // a gateway's, with those whose routes a crash has left
 }
@@ -76,7 +78,7 @@ func (n *node) openHost() error {
 		return fmt.Errorf("blackswan: %w", err)
 	}
 	n.host = &host{
-		net: net, base: n.hostPlan(), stays: n.role == RoleClient, carried: map[uint32][]netip.Prefix{},
+		net: net, base: n.hostPlan(), stays: n.role == RoleClient, carried: map[uint32][]netip.Prefix{}, sources: map[netip.Prefix]netip.Addr{},
 		wake: make(chan struct{}, 1),
 		tell: func(err error) { n.note("the host is not as the tunnel needs it: " + err.Error()) },
 	}
@@ -124,12 +126,26 @@ func (h *host) installed(c *dataplane.Child) {
 		return again || spi == c.SPIIn
 	})
 	h.carried[c.SPIIn] = routes
+	if own, ok := ownHost(c); ok {
+		h.sources[routes[0]] = own
+	}
 	if h.stays {
 		h.reach(c.Remote.Addr())
 	}
 	if h.stays || len(beyond(h.base.Routes, routes)) > 0 {
 		h.ring()
 	}
+}
+
+// ownHost is our address where c carries what goes from this host itself to its
+// peer itself. The kernel might choose that of another device.
+func ownHost(c *dataplane.Child) (own netip.Addr, ok bool) {
+	if len(c.LocalTS) != 1 || len(c.RemoteTS) != 1 {
+		return own, false
+	}
+	here, there := c.LocalTS[0], c.RemoteTS[0]
+	ours := !c.Local.IsValid() || here.Start == c.Local.Addr() // a client that roams does not say
+	return here.Start, ours && here.Start == here.End && there.Start == there.End && there.Start == c.Remote.Addr()
 }
 
 // moved follows a client's gateway to another address.
@@ -207,9 +223,16 @@ func (h *host) plan() hostnet.Plan {
 	defer h.mu.Unlock()
 	plan := h.base
 	plan.Routes = slices.Clone(plan.Routes)
+	sources := map[netip.Prefix]netip.Addr{}
 	for _, routes := range h.carried {
 		plan.Routes = append(plan.Routes, beyond(h.base.Routes, routes)...)
+		for _, r := range routes {
+			if own, there := h.sources[r]; there {
+				sources[r] = own
+			}
+		}
 	}
+	h.sources, plan.Sources = sources, maps.Clone(sources)
 	return plan
 }
 

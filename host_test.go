@@ -12,7 +12,7 @@ import (
 
 // hosted is a host that no kernel hears of.
 func hosted(client bool, base ...string) *host {
-	h := &host{stays: client, carried: map[uint32][]netip.Prefix{}, wake: make(chan struct{}, 1)}
+	h := &host{stays: client, carried: map[uint32][]netip.Prefix{}, sources: map[netip.Prefix]netip.Addr{}, wake: make(chan struct{}, 1)}
 	h.base.Routes = networks(base...)
 	return h
 }
@@ -129,5 +129,44 @@ func TestRoutesOfAClient(t *testing.T) {
 	}
 	if n := len(h.plan().Routes); n != mostGone+1 || n != len(h.carried) {
 		t.Errorf("%d routes of Child SAs that are gone, %d are remembered", n, len(h.carried))
+	}
+}
+
+// What goes to a peer itself has the address that the Child SA is for, as long
+// as one is.
+func TestSourcesOfPeers(t *testing.T) {
+	const peer = "198.51.100.7/32"
+	child := func(local string, selectors ...string) *dataplane.Child {
+		c := &dataplane.Child{SPIIn: 7, Remote: netip.MustParseAddrPort("198.51.100.7:0")}
+		if local != "" {
+			c.Local = netip.MustParseAddrPort(local)
+		}
+		for i, p := range networks(selectors...) {
+			side := []*[]wire.Selector{&c.LocalTS, &c.RemoteTS}[min(i, 1)]
+			*side = append(*side, wire.Prefix(p))
+		}
+		return c
+	}
+	for _, row := range []struct {
+		name  string
+		child *dataplane.Child
+		want  string
+	}{
+		{"host to host", child("192.0.2.1:0", "192.0.2.1/32", peer), "192.0.2.1"},
+		{"a client that roams", child("", "10.9.0.2/32", peer), "10.9.0.2"},
+		{"a host behind us", child("192.0.2.1:0", "10.7.0.5/32", peer), "invalid IP"},
+		{"a network behind us", child("192.0.2.1:0", "192.0.2.0/24", peer), "invalid IP"},
+		{"a network of the peer's", child("192.0.2.1:0", "192.0.2.1/32", "198.51.100.0/24"), "invalid IP"},
+		{"two networks of the peer's", child("192.0.2.1:0", "192.0.2.1/32", peer, "10.1.0.0/16"), "invalid IP"},
+	} {
+		h := hosted(false)
+		h.installed(row.child)
+		if got := h.plan().Sources[netip.MustParsePrefix(peer)]; got.String() != row.want {
+			t.Errorf("%s: from %v, want %s", row.name, got, row.want)
+		}
+		h.removed(7)
+		if p := h.plan(); len(p.Sources)+len(h.sources) != 0 {
+			t.Errorf("%s: it is gone, and %v stays", row.name, p.Sources)
+		}
 	}
 }

@@ -128,6 +128,9 @@ func (k *kernel) routes(slot int, devices []device) ([]entry, error) {
 			there = append(there, entry{Kind: blackhole, Prefix: prefixOf(r.Dst)})
 		case r.Type == unix.RTN_UNICAST && r.Priority == metricDevice+slot:
 			e := entry{Kind: route, Prefix: prefixOf(r.Dst), Device: device{Index: r.LinkIndex}}
+			if own, ok := netip.AddrFromSlice(r.Src); ok {
+				e.Source = own.Unmap()
+			}
 			if i := slices.IndexFunc(devices, func(d device) bool { return d.Index == r.LinkIndex }); i >= 0 {
 				e.Device = devices[i]
 			}
@@ -183,8 +186,10 @@ func (k *kernel) add(slot int, e entry) error {
 	switch e.Kind {
 	case address:
 		return k.nl.AddrAdd(linkOf(e.Device), addressOf(e))
-	case blackhole, route:
+	case blackhole:
 		return k.nl.RouteAdd(routeOf(slot, e))
+	case route: // one with another source goes: the kernel has one of a prefix and a metric
+		return k.nl.RouteReplace(routeOf(slot, e))
 	default:
 		return k.nl.RuleAdd(ruleOf(slot, e))
 	}
@@ -225,6 +230,7 @@ func routeOf(slot int, e entry) *netlink.Route {
 		return r
 	}
 	r.Type, r.Priority, r.LinkIndex, r.Scope = unix.RTN_UNICAST, metricDevice+slot, e.Device.Index, netlink.SCOPE_LINK
+	r.Src = e.Source.AsSlice()
 	return r
 }
 

@@ -404,3 +404,40 @@ func TestIPv6SwitchedOff(t *testing.T) {
 	must(t, h.Release(t.Context()))
 	l.same("released", before)
 }
+
+// TestSources: what goes by a route to a peer itself has the address that its
+// Child SA carries, not the one that the kernel would take.
+func TestSources(t *testing.T) {
+	l := newLAN(t)
+	l.tun("tun0")
+	before := l.dump()
+	h := open(t, t.TempDir())
+	plan := Plan{Device: "tun0", Mark: testMark, Addresses: prefixes("10.9.0.5/32", "fd00::5/128"), Routes: prefixes("198.51.100.7/32", "2001:db8:7::7/128", "10.0.0.0/8")}
+	source := func(to string) netip.Addr {
+		routes, err := netlink.RouteGet(netip.MustParseAddr(to).AsSlice())
+		must(t, err)
+		src, _ := netip.AddrFromSlice(routes[0].Src)
+		return src.Unmap()
+	}
+	for _, sources := range []map[netip.Prefix]netip.Addr{
+		nil,
+		{plan.Routes[0]: netip.MustParseAddr("192.0.2.2"), plan.Routes[1]: netip.MustParseAddr("2001:db8::2")},
+		{plan.Routes[0]: netip.MustParseAddr("10.9.0.5"), plan.Routes[1]: netip.MustParseAddr("fd00::5")},
+	} {
+		plan.Sources = sources
+		must(t, h.Apply(t.Context(), plan))
+		must(t, h.Apply(t.Context(), plan))
+		for r, want := range sources {
+			if got := source(r.Addr().String()); got != want {
+				t.Errorf("to %v: from %v, want %v", r, got, want)
+			}
+		}
+		l.wants("up", "198.51.100.7 tun0", "2001:db8:7::7 tun0", "#198.51.100.7 eth0", "#2001:db8:7::7 eth0", "10.1.1.1 tun0")
+	}
+	must(t, h.Release(t.Context()))
+	l.same("released", before)
+	plan.Sources = map[netip.Prefix]netip.Addr{plan.Routes[0]: netip.MustParseAddr("fd00::5")}
+	if err := h.Apply(t.Context(), plan); err == nil {
+		t.Error("a source of the other family is taken")
+	}
+}

@@ -12,14 +12,15 @@ import (
 // Plan is what a host shall do for one connection while it is up. Apply
 // borrows it for the call.
 type Plan struct {
-	Device    string         // name of the TUN; it is there already
-	MTU       int            // of the device, in octets; 0: as it is
-	Addresses []netip.Prefix // inner addresses, on the device; they bring no routes of their own
-	Routes    []netip.Prefix // what the tunnel carries; 0.0.0.0/0 and ::/0 are a full tunnel
-	Gateway   netip.Addr     // outer address of the other side, reached outside the tunnel; zero: not known
-	Mark      uint32         // fwmark of our own sockets, whose packets never enter the tunnel; 0: none
-	DNS       []netip.Addr   // servers; none: the host's DNS stays as it is
-	Search    []string       // domains of theirs; in a split tunnel only names below these are asked of them
+	Device    string                      // name of the TUN; it is there already
+	MTU       int                         // of the device, in octets; 0: as it is
+	Addresses []netip.Prefix              // inner addresses, on the device; they bring no routes of their own
+	Routes    []netip.Prefix              // what the tunnel carries; 0.0.0.0/0 and ::/0 are a full tunnel
+	Sources   map[netip.Prefix]netip.Addr // own address of what goes by a route, unless its sender has chosen one; not in it: the kernel chooses
+	Gateway   netip.Addr                  // outer address of the other side, reached outside the tunnel; zero: not known
+	Mark      uint32                      // fwmark of our own sockets, whose packets never enter the tunnel; 0: none
+	DNS       []netip.Addr                // servers; none: the host's DNS stays as it is
+	Search    []string                    // domains of theirs; in a split tunnel only names below these are asked of them
 }
 
 // Numbers of ours in the kernel. A connection has a slot, so that no two share
@@ -65,6 +66,7 @@ type entry struct {
 	Prefix netip.Prefix `json:"prefix"` // address or destination; of a rule for every destination the /0 of its family
 	Mark   uint32       `json:"mark,omitempty"`
 	Device device       `json:"device,omitzero"` // of an address or a route
+	Source netip.Addr   `json:"source,omitzero"` // of a route: our address of what goes by it
 }
 
 // device is an interface. The kernel does not use an index again soon: another
@@ -82,7 +84,11 @@ func (e entry) args(slot int) string {
 	case blackhole:
 		return fmt.Sprintf("blackhole %v table %d metric %d proto %d", e.Prefix, Table, metricBlackhole+slot, Protocol)
 	case route:
-		return fmt.Sprintf("%v dev %s table %d metric %d proto %d", e.Prefix, e.Device.Name, Table, metricDevice+slot, Protocol)
+		words := fmt.Sprintf("%v dev %s table %d metric %d proto %d", e.Prefix, e.Device.Name, Table, metricDevice+slot, Protocol)
+		if e.Source.IsValid() {
+			words += fmt.Sprintf(" src %v", e.Source)
+		}
+		return words
 	}
 	who := ""
 	if e.Mark != 0 {
@@ -151,6 +157,11 @@ func (p *Plan) check() error {
 			return fmt.Errorf("%v is no prefix of IPv4 or IPv6", prefix)
 		}
 	}
+	for r, s := range p.Sources {
+		if !s.IsValid() || s.Is4In6() || s.Is4() != r.Addr().Is4() {
+			return fmt.Errorf("%v is no source of what goes to %v", s, r)
+		}
+	}
 	for _, s := range p.DNS {
 		if !s.IsValid() || s.Is4In6() || s.Zone() != "" {
 			return fmt.Errorf("%v is no DNS server of IPv4 or IPv6", s)
@@ -187,7 +198,7 @@ func (p *Plan) entries(dev device) []entry {
 		r = r.Masked()
 		everybody := netip.PrefixFrom(r.Addr(), 0).Masked()
 		add(entry{Kind: blackhole, Prefix: r})
-		add(entry{Kind: route, Prefix: r, Device: dev})
+		add(entry{Kind: route, Prefix: r, Device: dev, Source: p.Sources[r]})
 		add(entry{Kind: tunnel, Prefix: everybody})
 		if p.Mark != 0 {
 			add(entry{Kind: outside, Prefix: everybody, Mark: p.Mark})
