@@ -122,7 +122,11 @@ func (c *Config) ready(role Role) ([]*peer, error) {
 			f.add(at+".name", "give each connection a name of its own: tickets remember it", "connection %q is there twice", conn.Name)
 		}
 		names[conn.Name] = true
-		peers = append(peers, conn.ready(role, at, &f))
+		p := conn.ready(role, at, &f)
+		if p.straight() && c.Traffic != "off" && c.Traffic != "" && c.Tunnel.Encap != "auto" {
+			f.add("tunnel.encap", `write "auto": where ESP goes in UDP there is no transport mode`, "connection %q wants transport mode", conn.Name)
+		}
+		peers = append(peers, p)
 	}
 	return peers, errors.Join(f...)
 }

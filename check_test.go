@@ -93,6 +93,13 @@ func TestCheckRefuses(t *testing.T) {
 		{"nine Child SAs", RoleGateway, func(c *Config) { c.Connections[0].Children = make([]Child, 9) }, "connections[0].children", "9 Child SAs"},
 		{"bad proposal of a Child SA", RoleGateway, func(c *Config) { c.Connections[0].Children = []Child{{Name: "a", ESP: []string{"null"}}} }, "connections[0].children[0].esp[0]", "null"},
 		{"bad prefix of a Child SA", RoleClient, func(c *Config) { c.Connections[0].Children = []Child{{Name: "a", RemoteTS: []string{"10.1"}}} }, "connections[0].children[0].remote_ts[0]", "10.1"},
+		{"mode", RoleGateway, func(c *Config) { c.Connections[0].Mode = "bridge" }, "connections[0].mode", `"bridge"`},
+		{"mode of a Child SA", RoleGateway, func(c *Config) { c.Connections[0].Children = []Child{{Name: "a", Mode: "both"}} }, "connections[0].children[0].mode", `"both"`},
+		{"transport mode of a network", RoleGateway, func(c *Config) {
+			c.Connections[0].Mode, c.Connections[0].RemoteTS = "transport", []string{"10.1.0.0/16"}
+		}, "connections[0].remote_ts", "10.1.0.0/16"},
+		{"transport mode in UDP", RoleClient, func(c *Config) { c.Connections[0].Mode, c.Traffic, c.StateDir = "either", "on", "s" }, "tunnel.encap", "transport mode"},
+		{"transport mode that moves", RoleClient, func(c *Config) { c.Connections[0].Mode, c.Connections[0].MOBIKE = "transport", "on" }, "connections[0].mobike", "change its address"},
 		{"no connections", RoleGateway, func(c *Config) { c.Connections = nil }, "connections", "no connection"},
 		{"no name", RoleGateway, func(c *Config) { c.Connections[0].Name = "" }, "connections[0].name", "no name"},
 		{"same name", RoleGateway, func(c *Config) { c.Connections = append(c.Connections, c.Connections[0]) }, "connections[1].name", "twice"},

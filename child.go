@@ -17,7 +17,7 @@ func (c *Connection) readyPolicies(p *peer, at string, f *findings) {
 	for _, a := range p.addresses {
 		base.LocalTS = append(base.LocalTS, wire.Prefix(netip.PrefixFrom(a.Addr(), a.Addr().BitLen())))
 	}
-	own := Child{ESP: c.ESP, LocalTS: c.LocalTS, RemoteTS: c.RemoteTS}
+	own := Child{Mode: c.Mode, ESP: c.ESP, LocalTS: c.LocalTS, RemoteTS: c.RemoteTS}
 	p.Policy = own.ready(base, at, f)
 	if len(c.Children) == 0 {
 		return
@@ -35,12 +35,31 @@ func (c *Connection) readyPolicies(p *peer, at string, f *findings) {
 	p.Policy, p.Further = all[0], all[1:]
 }
 
+// straight tells whether a Child SA of p may be in transport mode.
+func (p *peer) straight() bool {
+	for policy := range p.Policies {
+		if policy.Mode != ike.ModeTunnel {
+			return true
+		}
+	}
+	return false
+}
+
 // ready is c as the machine reads it; what c does not say is as in base.
 func (c *Child) ready(base ike.Policy, at string, f *findings) ike.Policy {
 	p := base
 	p.Child = c.Name
+	f.oneOf(at+".mode", c.Mode, "tunnel", "transport", "either")
+	if c.Mode != "" {
+		p.Mode = map[string]ike.Mode{"transport": ike.ModeTransport, "either": ike.ModeEither}[c.Mode]
+	}
 	if len(c.ESP) > 0 {
 		p.ESP = espProposals(c.ESP, at+".esp", f)
+	}
+	if p.Mode != ike.ModeTunnel {
+		c.checkHosts(at, f)
+		p.LocalTS, p.RemoteTS = nil, nil
+		return p
 	}
 	if len(c.LocalTS) > 0 {
 		p.LocalTS = selectors(c.LocalTS, at+".local_ts", f)
@@ -49,6 +68,19 @@ func (c *Child) ready(base ike.Policy, at string, f *findings) ike.Policy {
 		p.RemoteTS = selectors(c.RemoteTS, at+".remote_ts", f)
 	}
 	return p
+}
+
+// checkHosts wants no selectors of a Child SA that is between the two sides
+// themselves.
+func (c *Child) checkHosts(at string, f *findings) {
+	for _, x := range []struct {
+		field string
+		texts []string
+	}{{".local_ts", c.LocalTS}, {".remote_ts", c.RemoteTS}} {
+		if len(x.texts) > 0 && !slices.Equal(x.texts, []string{"dynamic"}) {
+			f.add(at+x.field, `remove it, or write [dynamic]`, "transport mode is between the two sides themselves, %q are others", x.texts)
+		}
+	}
 }
 
 // distinct wants p to have a name, and traffic, that none of the others has.

@@ -12,6 +12,7 @@ import (
 
 	"golang.zx2c4.com/wireguard/tun"
 
+	"blackswan/ike"
 	"blackswan/wire"
 )
 
@@ -44,6 +45,26 @@ func TestChildren(t *testing.T) {
 	}
 	if row != 3 {
 		t.Errorf("%d Child SAs", row)
+	}
+}
+
+// TestModes: a Child SA in transport mode has the addresses of the two sides,
+// whatever the connection has for the others, and nobody moves.
+func TestModes(t *testing.T) {
+	for word, want := range map[string]ike.Mode{"": ike.ModeTunnel, "tunnel": ike.ModeTunnel, "transport": ike.ModeTransport, "either": ike.ModeEither} {
+		c := office(RoleClient)
+		conn := &c.Connections[0]
+		conn.Addresses, conn.RemoteTS = []string{"10.9.0.2"}, []string{"10.7.0.0/16"}
+		conn.Children = []Child{{Name: "net"}, {Name: "host", Mode: word, LocalTS: []string{"dynamic"}}}
+		peers, err := c.ready(RoleClient)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := peers[0]
+		host := p.Further[0]
+		if p.Mode != ike.ModeTunnel || len(p.LocalTS) != 1 || host.Mode != want || host.LocalTS != nil || (host.RemoteTS == nil) != (want != ike.ModeTunnel) || p.MOBIKE != (want == ike.ModeTunnel) {
+			t.Errorf("%q: %+v, %+v, MOBIKE %v", word, p.Policy, host, p.MOBIKE)
+		}
 	}
 }
 

@@ -168,6 +168,14 @@ type Connection struct {
 	// (also none) for the addresses of the two sides themselves.
 	LocalTS, RemoteTS []string
 
+	// Mode is what the Child SA makes of a packet: "tunnel" (also ""): it carries
+	// the whole of it; "transport": what stands behind its IP header, between the
+	// two sides themselves, whose addresses LocalTS and RemoteTS then are, and no
+	// Child SA if the peer or a NAT on the path does not allow that; "either": then
+	// tunnel mode. All but the first want Tunnel.Encap "auto", and no client
+	// changes its address then: MOBIKE is off.
+	Mode string
+
 	// Children are several Child SAs of one IKE SA, at most 8; none: there is
 	// one, without a name. A client makes the first with the IKE SA and the
 	// others at once afterwards; a gateway takes each request for the one that
@@ -206,6 +214,7 @@ type Connection struct {
 // Child is what one Child SA of several carries, and how that is protected.
 type Child struct {
 	Name              string // unique in its connection; the log and the status show it
+	Mode              string // as Connection.Mode
 	ESP               []string
 	LocalTS, RemoteTS []string
 }

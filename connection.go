@@ -80,6 +80,12 @@ func (c *Connection) ready(role Role, at string, f *findings) *peer {
 	c.readyIKE(p, at, f)
 	c.readyInner(p, role, at, f)
 	c.readyPolicies(p, at, f)
+	if p.straight() {
+		p.MOBIKE = false // it is for tunnel mode (RFC 4555 1.3)
+		if c.MOBIKE == "on" {
+			f.add(at+".mobike", "leave it out: a Child SA in transport mode is between two addresses", "a client in transport mode cannot change its address")
+		}
+	}
 	c.readySides(p, at, f)
 	if role == RoleGateway && p.Remote.Auth == ike.AuthPSK {
 		p.KeyPrint = keyPrint(p)

@@ -314,7 +314,7 @@ func (s *shard) install(now time.Time, c *ike.Child) {
 	child := dataplane.Child{
 		Connection: c.Connection, Peer: maphash.Bytes(s.node.seed, c.Peer), SPIIn: c.SPIIn, SPIOut: c.SPIOut, Suite: c.Suite,
 		EncrIn: c.EncrIn, IntegIn: c.IntegIn, EncrOut: c.EncrOut, IntegOut: c.IntegOut,
-		LocalTS: c.LocalTS, RemoteTS: c.RemoteTS, Local: s.node.source(c.Local), Remote: c.Remote, Encap: c.Encap, Behind: c.Behind, Resumed: c.Resumed,
+		LocalTS: c.LocalTS, RemoteTS: c.RemoteTS, Transport: c.Transport, Local: s.node.source(c.Local), Remote: c.Remote, Encap: c.Encap, Behind: c.Behind, Resumed: c.Resumed,
 		Waits: c.Waits, Soft: dataplane.Volume(c.Soft), Hard: dataplane.Volume(c.Hard),
 	}
 	if err := s.node.plane.Install(child); err != nil {

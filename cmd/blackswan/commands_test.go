@@ -236,14 +236,14 @@ func TestStatusChildren(t *testing.T) {
 		{Connection: "lone", ChildIn: "00000001"},
 		{
 			Connection: "office", Peer: "gw.example.org", Child: "data", ChildIn: "00000a01",
-			Children: []blackswan.ChildStatus{{Name: "voice", In: "00000a02", Traffic: blackswan.Traffic{InPackets: 3, OutPackets: 4}}},
+			Children: []blackswan.ChildStatus{{Name: "voice", In: "00000a02", Mode: "transport", Traffic: blackswan.Traffic{InPackets: 3, OutPackets: 4}}},
 			Wanted:   []blackswan.WantedStatus{{Name: "video", Refused: "NO_PROPOSAL_CHOSEN", In: 7 * time.Second}},
 		},
 	}})
 	const want = `
 Child SAs of office with gw.example.org:
   00000a01 data
-  00000a02 voice, in 3, out 4
+  00000a02 voice transport, in 3, out 4
   to be made: video NO_PROPOSAL_CHOSEN, in 7s
 `
 	if !strings.HasSuffix(text, want) {

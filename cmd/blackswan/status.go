@@ -131,15 +131,15 @@ func table(b *strings.Builder, sas []blackswan.SAStatus) {
 func children(b *strings.Builder, sas []blackswan.SAStatus) {
 	for i := range sas {
 		s := &sas[i]
-		if s.Child == "" && len(s.Wanted) == 0 {
+		if s.Child == "" && s.Mode == "" && len(s.Wanted) == 0 {
 			continue
 		}
 		fmt.Fprintf(b, "\nChild SAs of %s with %s:\n", s.Connection, s.Peer)
 		if s.ChildIn != "" {
-			fmt.Fprintf(b, "  %s %s\n", s.ChildIn, s.Child)
+			fmt.Fprintf(b, "  %s %s\n", s.ChildIn, strings.TrimSpace(s.Child+" "+s.Mode))
 		}
 		for _, c := range s.Children {
-			fmt.Fprintf(b, "  %s %s, in %d, out %d\n", c.In, c.Name, c.Traffic.InPackets, c.Traffic.OutPackets)
+			fmt.Fprintf(b, "  %s %s, in %d, out %d\n", c.In, strings.TrimSpace(c.Name+" "+c.Mode), c.Traffic.InPackets, c.Traffic.OutPackets)
 		}
 		for _, w := range s.Wanted {
 			fmt.Fprintf(b, "  to be made: %s %s, in %s\n", w.Name, w.Refused, w.In.Round(time.Second))

@@ -16,6 +16,7 @@ import (
 func Run(t *testing.T, open func(t *testing.T) dataplane.Plane) {
 	for name, test := range map[string]func(*testing.T, dataplane.Plane){
 		"Install":    install,
+		"Transport":  transport,
 		"Borrowed":   borrowed,
 		"Unknown":    unknown,
 		"Move":       move,
@@ -70,6 +71,26 @@ func install(t *testing.T, p dataplane.Plane) {
 	}
 	if err := p.Install(Child(0x1003)); err != nil {
 		t.Errorf("Install of an SPI that was removed: %v", err)
+	}
+}
+
+// transport: a Child SA in transport mode is one like others, beside one in tunnel
+// mode between the same hosts.
+func transport(t *testing.T, p dataplane.Plane) {
+	for spi, mode := range []bool{true, false} {
+		c := Child(0x1000 + uint32(spi))
+		c.Transport = mode
+		c.LocalTS = []wire.Selector{wire.Prefix(netip.PrefixFrom(c.Local.Addr(), 32))}
+		c.RemoteTS = []wire.Selector{wire.Prefix(netip.PrefixFrom(c.Remote.Addr(), 32))}
+		if err := p.Install(c); err != nil {
+			t.Fatalf("Install, transport mode %v: %v", mode, err)
+		}
+	}
+	if got, err := p.Traffic(0x1000); err != nil || got != (dataplane.Traffic{}) {
+		t.Errorf("Traffic: %+v, %v", got, err)
+	}
+	if err := p.Remove(0x1000); err != nil {
+		t.Errorf("Remove: %v", err)
 	}
 }
 

@@ -223,8 +223,8 @@ func TestEveryFieldHasOneKey(t *testing.T) {
 		want string
 	}{
 		{reflect.TypeFor[blackswan.Config](), "state state_key ticket_keys listen port nat_port any_port qcd roll_call roll_call_age cookie keylog shards receive_buffer timers traffic tunnel connections machine_id"},
-		{reflect.TypeFor[blackswan.Connection](), "name gateway gateway_nat_port gateways local remote psk ike esp local_ts remote_ts children addresses dns search fragment dpd liveness reauth lifetime child_lifetime child_volume tickets childless mobike routability redirect libreswan"},
-		{reflect.TypeFor[blackswan.Child](), "name esp local_ts remote_ts"},
+		{reflect.TypeFor[blackswan.Connection](), "name gateway gateway_nat_port gateways local remote psk ike esp local_ts remote_ts mode children addresses dns search fragment dpd liveness reauth lifetime child_lifetime child_volume tickets childless mobike routability redirect libreswan"},
+		{reflect.TypeFor[blackswan.Child](), "name mode esp local_ts remote_ts"},
 		{reflect.TypeFor[blackswan.Side](), "id auth cert key ca crl"},
 		{reflect.TypeFor[blackswan.Tunnel](), "name mtu addresses encap replay_window"},
 		{reflect.TypeFor[blackswan.Volume](), "packets octets"},
@@ -273,4 +273,37 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q was printed as %q: %v", text, printed, err)
 		}
 	})
+}
+
+// What is printed of a connection in transport mode is a configuration that holds.
+func TestPrintTransport(t *testing.T) {
+	const text = `traffic: "on"
+state: s
+tunnel: {encap: auto}
+connections:
+  - name: a
+    gateway: 192.0.2.1
+    local: {id: b}
+    remote: {id: c}
+    psk: secretsecretsecret12
+    addresses: [10.9.0.2/24]
+`
+	for _, more := range []string{"    mode: transport\n", "    children:\n      - name: net\n      - {name: host, mode: either, local_ts: [dynamic]}\n"} {
+		cfg, err := Parse("f.yaml", []byte(text+more))
+		if err != nil {
+			t.Fatal(err)
+		}
+		printed, err := Print(cfg, blackswan.RoleClient)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse("f.yaml", printed)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, printed)
+		}
+		again.Connections[0].PSK = "secretsecretsecret12"
+		if err := again.Check(blackswan.RoleClient); err != nil || again.Connections[0].MOBIKE != "off" {
+			t.Errorf("%v\n%s", err, printed)
+		}
+	}
 }

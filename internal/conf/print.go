@@ -110,7 +110,8 @@ func effectiveConnection(c blackswan.Connection, role blackswan.Role) blackswan.
 			c.ESP = append(c.ESP, p.String())
 		}
 	}
-	if len(c.LocalTS) == 0 {
+	c.Mode = cmp.Or(c.Mode, "tunnel")
+	if len(c.LocalTS) == 0 && c.Mode == "tunnel" {
 		c.LocalTS = slices.Clone(c.Addresses)
 	}
 	for _, ts := range []*[]string{&c.LocalTS, &c.RemoteTS} {
@@ -121,7 +122,7 @@ func effectiveConnection(c blackswan.Connection, role blackswan.Role) blackswan.
 	c.Fragment = cmp.Or(c.Fragment, 1252)
 	c.DPD = cmp.Or(c.DPD, 30*time.Second)
 	c.Liveness = cmp.Or(c.Liveness, "periodic")
-	c.MOBIKE = cmp.Or(c.MOBIKE, "on")
+	c.MOBIKE = cmp.Or(c.MOBIKE, mobike(c))
 	if role == blackswan.RoleClient {
 		c.Redirect = cmp.Or(c.Redirect, "follow")
 	} else {
@@ -134,6 +135,16 @@ func effectiveConnection(c blackswan.Connection, role blackswan.Role) blackswan.
 		c.Tickets.Lifetime = min(cmp.Or(c.Tickets.Lifetime, 24*time.Hour), c.Lifetime)
 	}
 	return c
+}
+
+// mobike is "on", unless a Child SA may be in transport mode.
+func mobike(c blackswan.Connection) string {
+	for _, child := range append(c.Children, blackswan.Child{Mode: c.Mode}) {
+		if child.Mode == "transport" || child.Mode == "either" {
+			return "off"
+		}
+	}
+	return "on"
 }
 
 func backoff(b, standard blackswan.Backoff) blackswan.Backoff {
