@@ -169,6 +169,7 @@ type SA struct {
 	Child      string // name of the Child SA of the next two
 	ChildIn    string `json:"child_in"`
 	ChildOut   string `json:"child_out"`
+	Mode       string // "transport", or nothing: tunnel mode
 	Traffic    Traffic
 	Children   []struct { // those beside that one
 		Name, In, Out string

@@ -22,11 +22,25 @@ func twoChildren() profile {
 	return p
 }
 
-// swanChildren is strongSwan's configuration, without start of its own.
+// swanChildren is strongSwan's configuration with both of them.
 func swanChildren(local, remoteAddr, localID, remoteID string, ts [4]string, voice string) string {
-	child := func(name, local, remote, esp string) string {
-		return fmt.Sprintf("      %s {\n        local_ts = %s\n        remote_ts = %s\n        esp_proposals = %s\n        rekey_time = 0\n      }\n", name, local, remote, esp)
-	}
+	return swanOffice(local, remoteAddr, localID, remoteID,
+		swanChild("data", ts[0], ts[1], "aes256gcm16", "tunnel")+swanChild("voice", ts[2], ts[3], voice, "tunnel"))
+}
+
+func swanChild(name, localTS, remoteTS, esp, mode string) string {
+	return fmt.Sprintf(`      %s {
+        local_ts = %s
+        remote_ts = %s
+        esp_proposals = %s
+        mode = %s
+        rekey_time = 0
+      }
+`, name, localTS, remoteTS, esp, mode)
+}
+
+// swanOffice is strongSwan's configuration with Child SAs of swanChild.
+func swanOffice(local, remoteAddr, localID, remoteID, children string) string {
 	return fmt.Sprintf(`connections {
   office {
     version = 2
@@ -44,7 +58,7 @@ func swanChildren(local, remoteAddr, localID, remoteID string, ts [4]string, voi
       id = %s
     }
     children {
-%s%s    }
+%s    }
   }
 }
 secrets {
@@ -52,7 +66,7 @@ secrets {
     secret = %q
   }
 }
-`, local, remoteAddr, localID, remoteID, child("data", ts[0], ts[1], "aes256gcm16"), child("voice", ts[2], ts[3], voice), secret)
+`, local, remoteAddr, localID, remoteID, children, secret)
 }
 
 // children are those of the only IKE SA at both ends, in strongSwan's words,
@@ -123,7 +137,7 @@ func TestStrongSwanHasTwoChildren(t *testing.T) {
 		until(t, "strongSwan to refuse voice", func() bool {
 			status, err := ours.Status(t)
 			return err == nil && len(status.SAs) == 1 && len(status.SAs[0].Wanted) == 1 &&
-				status.SAs[0].Wanted[0].Name == "voice" && status.SAs[0].Wanted[0].Refused == "NO_PROPOSAL_CHOSEN"
+				status.SAs[0].Wanted[0].Name == "voice" && status.SAs[0].Wanted[0].Refused == "NO_PROPOSAL_CHOSEN received"
 		})
 		ours.AwaitInner(t, ourClientInner)
 		pulse := f.client.Pulse(t, ourClientInner[0], swanGatewayInner[0])
