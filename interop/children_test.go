@@ -109,7 +109,7 @@ func through(t *testing.T, c *Charon, ours *Swan, we *Node, our, its [2]string) 
 		now := children(t, c, ours, "data", "voice")
 		for child := range now {
 			carried := now[child].Traffic(t).Since(before[child].Traffic(t))
-			if want := map[bool]uint64{true: 10}[child == name]; carried.In != want || carried.Out != want {
+			if mine := child == name; mine && min(carried.In, carried.Out) < 10 || !mine && carried != (Traffic{}) {
 				t.Errorf("ten pings by %s: %s has carried %+v", name, child, carried)
 			}
 		}
