@@ -62,7 +62,7 @@ func TestStormPage(t *testing.T) {
 	}
 	for _, key := range strings.Fields(`clients resumed fell_back failed back_seconds retransmissions full_per_second resume_per_second
 		full_ms.p99 resume_ms.p99 detect_ms.p50 back_ms.max gateway_cpu_us_full gateway_cpu_us_resume gateway_cpu_us_quiet
-		gateway_rss_bytes_per_sa gateway_gc_cpu_fraction detected_by.roll_call`) {
+		gateway_rss_bytes gateway_rss_bytes_per_sa gateway_gc_cpu_fraction storm_rss_bytes storm_cpu_us_resume detected_by.roll_call`) {
 		if shown[key] == "" {
 			t.Errorf("the page does not show %s", key)
 		}
