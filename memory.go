@@ -12,7 +12,7 @@ import (
 // storm leaves behind goes back to the system when it is over.
 
 const (
-	saOctets   = 2048        // of memory that an SA takes, about
+	saOctets   = 3072        // of memory that an SA takes in a storm, about: it leaves another 4,000 to the collector
 	calm       = time.Second // without a new SA: the storm is over
 	stormOfSAs = 1000        // fewer are not worth a collection
 )
