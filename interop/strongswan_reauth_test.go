@@ -1,10 +1,15 @@
 package interop
 
-import "testing"
+import (
+	"strconv"
+	"testing"
+	"time"
+)
 
 // Repeated authentication, RFC 4478: our gateway says how long a login holds,
 // and strongSwan repeats it in time. (As a gateway strongSwan says so only to
-// clients that it could not call back itself.)
+// clients that it could not call back itself: ike_sa_can_reauthenticate, those
+// with an address from it or with EAP, of which we have neither.)
 func TestStrongSwanReauthentication(t *testing.T) {
 	f := meetSwan(t)
 	p := usual
@@ -18,5 +23,36 @@ func TestStrongSwanReauthentication(t *testing.T) {
 	})
 	if after := f.charon.AwaitUp(t, "office"); after.UniqueID == before.UniqueID {
 		t.Error("strongSwan's SA is the old one")
+	}
+}
+
+// strongSwan authenticates again while a ping goes on. Where it makes the new SA
+// before it breaks the old one, none is lost at our gateway (RFC 7296 2.8.3).
+func TestStrongSwanReauthenticatesUnderTraffic(t *testing.T) {
+	f := meetSwan(t)
+	const clock = "reauth_time = 3s\nrand_time = 0\nover_time = 30s\n"
+	for i, c := range []struct{ name, first, more, swan string }{
+		{"by its clock, made before it breaks", "yes", "", clock},
+		{"by its clock, broken first", "no", "", clock},
+		{"by our AUTH_LIFETIME, made before it breaks", "yes", "reauth: 6s\n", "over_time = 3s\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			charon := lab.Node(t, "swan-r"+strconv.Itoa(i), "10.8.1.1/32", "fd08:1::1/128").StartCharon(t, "make_before_break = "+c.first)
+			p := usual.carrying()
+			p.more, p.swan = c.more, c.swan
+			ours, _ := f.swanDials(t, charon, p)
+			ours.AwaitTunnel(t, ourGatewayInner)
+			pulse := f.gateway.Pulse(t, ourGatewayInner[0], swanClientInner[0])
+			until(t, "four logins, and one SA at both ends", func() bool {
+				s, err := ours.Status(t)
+				return err == nil && s.Totals.Full >= 4 && len(s.SAs) == 1 && len(charon.SAs(t)) == 1
+			})
+			pulse.Beat(t, time.Now())
+			if n := pulse.Missed(); c.first == "yes" && n > 0 {
+				t.Errorf("%d pings were not answered", n)
+			} else {
+				t.Logf("%d pings were not answered", n)
+			}
+		})
 	}
 }
