@@ -57,17 +57,23 @@ func (e *Endpoint) calledLate(h wire.Header) {
 	if h.Exchange != wire.ExchangeInformational || h.Flags&wire.FlagResponse == 0 || h.NextPayload != wire.PayloadNotify {
 		return
 	}
-	for _, t := range e.tunnels {
-		if (t.gone != wire.SPIs{I: h.SPIi, R: h.SPIr}) || t.called != 0 && e.now-t.called < 1e9 {
-			continue
-		}
-		t.called = e.now
-		if sa := e.sa(t.sa); sa != nil && sa.half != nil {
-			e.again(sa)
-		} else {
-			e.hasten(t)
-		}
+	t := e.silent[h.SPIs()]
+	if t == nil || t.called != 0 && e.now-t.called < 1e9 {
+		return
 	}
+	t.called = e.now
+	if sa := e.sa(t.sa); sa != nil && sa.half != nil {
+		e.again(sa)
+	} else {
+		e.hasten(t)
+	}
+}
+
+// fellSilent notes that t has given up its SA because the peer was silent.
+func (e *Endpoint) fellSilent(t *tunnel, gone wire.SPIs) {
+	delete(e.silent, t.gone)
+	t.gone = gone
+	e.silent[gone] = t
 }
 
 // answerable is rule A1: a request that looks as if it were protected under

@@ -40,7 +40,7 @@ type Endpoint struct {
 	free     []uint32
 	halfFrom map[netip.Prefix]int      // half-open SAs of IKE_SA_INIT by source
 	ours     hashtable.Table[wire.SPI] // our SPI -> slot+1
-	heap     []deadline
+	due      timeline[Handle]          // what time does to SAs
 	counts   struct{ half, halfResumes, established, questions, mostQuestions, pieces, redirects, cached int }
 
 	asked     map[uint64]Handle // open questions
@@ -75,8 +75,9 @@ type Endpoint struct {
 	call      rollCall
 	tunnels   []*tunnel
 	drain     drain
-	wake      int64 // earliest time of a tunnel's next attempt
-	sweep     int   // slot of which boundCache forgot last
+	attempts  timeline[*tunnel]
+	silent    map[wire.SPIs]*tunnel // by the SA whose peer fell silent last
+	sweep     int                   // slot of which boundCache forgot last
 	spare     struct {
 		sas    pool[SA]
 		halves pool[half]
@@ -116,7 +117,7 @@ func New(cfg *Config, rand io.Reader, now time.Time) (*Endpoint, error) {
 	e.makeTables()
 	e.tombs.max = cfg.Limits.Tombstones
 	e.spare.sas.most, e.spare.halves.most, e.spare.colds.most = 256, 1024, 256
-	e.call.byShown = map[wire.SPIs]int{}
+	e.call.byShown, e.silent = map[wire.SPIs]int{}, map[wire.SPIs]*tunnel{}
 	e.at(now)
 	e.ringRead, e.ringAsked = -int64(time.Hour), -int64(time.Hour)
 	var err error
@@ -379,10 +380,7 @@ func (e *Endpoint) Deadline() (time.Time, bool) {
 	if e.served() || e.call.due(e.now) {
 		return e.time(e.now), true
 	}
-	at := sooner(sooner(e.call.next(), e.wake), e.drain.at)
-	if len(e.heap) > 0 {
-		at = sooner(at, e.heap[0].at)
-	}
+	at := sooner(sooner(e.call.next(), e.attempts.next()), sooner(e.due.next(), e.drain.at))
 	if at == 0 {
 		return time.Time{}, false
 	}
@@ -392,21 +390,19 @@ func (e *Endpoint) Deadline() (time.Time, bool) {
 // time is the time that at() made ns of.
 func (e *Endpoint) time(ns int64) time.Time { return e.began.Add(time.Duration(ns - 1)) }
 
-// Advance does what is due: at most 64 SAs, 64 first messages and 64 lines of
-// the roll call a call; Deadline stays due when there is more.
+// Advance does what is due: at most 64 SAs, 64 attempts, 64 first messages and
+// 64 lines of the roll call a call; Deadline stays due when there is more.
 func (e *Endpoint) Advance(now time.Time) {
 	e.at(now)
-	for n := 0; n < 64 && len(e.heap) > 0 && e.heap[0].at <= e.now; n++ {
-		d := e.popDeadline()
-		if sa := e.slots[d.slot].sa; sa != nil && e.slots[d.slot].use == d.use && sa.due == d.at {
+	for n := 0; n < 64 && due(e.due.next(), e.now); n++ {
+		d := e.due.take()
+		if sa := e.sa(d.what); sa != nil && sa.due == d.at {
 			sa.due = 0
 			e.tick(sa)
 			e.schedule(sa)
 		}
 	}
-	if due(e.wake, e.now) {
-		e.wakeTunnels()
-	}
+	e.attemptDue(64)
 	if due(e.drain.at, e.now) {
 		e.drainSome()
 	}

@@ -149,7 +149,7 @@ func (e *Endpoint) unanswered(sa *SA) {
 		e.event(sa, Event{Kind: EventDetected, By: ByTimeout})
 		e.down(sa, "the peer does not answer", true)
 		if t != nil && !t.letGo(sa) {
-			t.gone = gone
+			e.fellSilent(t, gone)
 			e.lost(t, ByTimeout)
 		}
 	}

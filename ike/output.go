@@ -116,50 +116,13 @@ func (r *blocks) Read(b []byte) (int, error) {
 // forget drops what was read ahead, after the machine was cloned.
 func (r *blocks) forget() { r.left = 0 }
 
-// deadline is one line of the heap; it holds no pointer.
-type deadline struct {
-	at   int64
-	slot uint32
-	use  uint32
-}
-
-// schedule puts sa's next deadline in the heap unless an earlier line of it is
-// there already: tick looks again then.
+// schedule puts sa's next deadline in the timeline unless an earlier one of it
+// is there already: tick looks again then.
 func (e *Endpoint) schedule(sa *SA) {
 	at := sa.earliest()
 	if at == 0 || sa.due != 0 && sa.due <= at {
 		return
 	}
 	sa.due = at
-	e.heap = append(e.heap, deadline{at, sa.slot, sa.use})
-	i := len(e.heap) - 1
-	for i > 0 {
-		up := (i - 1) / 2
-		if e.heap[up].at <= e.heap[i].at {
-			break
-		}
-		e.heap[up], e.heap[i] = e.heap[i], e.heap[up]
-		i = up
-	}
-}
-
-func (e *Endpoint) popDeadline() deadline {
-	top := e.heap[0]
-	last := len(e.heap) - 1
-	e.heap[0] = e.heap[last]
-	e.heap = e.heap[:last]
-	for i := 0; ; {
-		l := 2*i + 1
-		if l >= last {
-			return top
-		}
-		if r := l + 1; r < last && e.heap[r].at < e.heap[l].at {
-			l = r
-		}
-		if e.heap[i].at <= e.heap[l].at {
-			return top
-		}
-		e.heap[i], e.heap[l] = e.heap[l], e.heap[i]
-		i = l
-	}
+	e.due.put(at, sa.handle())
 }

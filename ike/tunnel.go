@@ -88,17 +88,15 @@ func (t *tunnel) probing() bool { return t.hasTicket() && !t.full && t.unheard >
 // later plans t's next attempt.
 func (e *Endpoint) later(t *tunnel, at int64) {
 	t.at = at
-	e.wake = sooner(e.wake, at)
+	e.attempts.put(at, t)
 }
 
-// wakeTunnels begins the attempts that are due.
-func (e *Endpoint) wakeTunnels() {
-	e.wake = 0
-	for _, t := range e.tunnels {
-		if due(t.at, e.now) {
-			e.attempt(t)
+// attemptDue begins the attempts that are due, so many at most.
+func (e *Endpoint) attemptDue(most int) {
+	for ; most > 0 && due(e.attempts.next(), e.now); most-- {
+		if x := e.attempts.take(); x.what.at == x.at { // else it was planned anew
+			e.attempt(x.what)
 		}
-		e.wake = sooner(e.wake, t.at)
 	}
 }
 
@@ -182,6 +180,8 @@ func (e *Endpoint) closeTunnel(conn *Connection) {
 			continue
 		}
 		e.forgetTicket(t) //rfc:5723-6.2-1
+		t.at = 0
+		delete(e.silent, t.gone)
 		e.tunnels = append(e.tunnels[:i], e.tunnels[i+1:]...)
 		for _, h := range [...]Handle{t.sa, t.old} {
 			if sa := e.sa(h); sa != nil {
