@@ -229,6 +229,9 @@ func (c *Config) ticketLife() time.Duration {
 	return cmp.Or(life, ticket.DefaultLife)
 }
 
+// lifetime is a day unless told otherwise: so long may a ticket rest on one key
+// exchange (rule D8), and the rekey before that is over makes the next one. What
+// carries traffic, the Child SA, has new keys each hour.
 func (c *Connection) lifetime() time.Duration { return cmp.Or(c.Lifetime, 24*time.Hour) }
 
 // ticketLife is never longer than the IKE SA's (RFC 5723 6.2).

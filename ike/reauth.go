@@ -1,6 +1,9 @@
 package ike
 
 import (
+	"math"
+
+	"blackswan/ticket"
 	"blackswan/wire"
 )
 
@@ -23,21 +26,33 @@ func (sa *SA) endsAt() int64 {
 	return sooner(sa.reauth, sa.born+int64(sa.conn.Lifetime/1e9))
 }
 
+// oldLogin is how old a login may be, in s, on which a gateway of ours grants
+// tickets (rule D8).
+const oldLogin = int64(ticket.DefaultSinceAuth / 1e9)
+
 // planEnd sets endAt anew: when the gateway ends sa, when the client begins to
 // replace it. Of its authentication a client uses four fifths to nine tenths,
-// so that those who came together do not come together again.
+// so that those who came together do not come together again. One that wants
+// tickets logs in anew before its login is too old for them.
 func (e *Endpoint) planEnd(sa *SA) {
 	end := sa.endsAt()
 	switch {
-	case end == 0:
+	case sa.tun == nil && end == 0, sa.tun != nil && end == 0 && !sa.conn.Tickets:
 		sa.endAt = 0
 	case sa.tun == nil:
 		sa.endAt = e.now + e.until(end) + int64(e.cfg.Timers.EndGrace)
 	default:
-		left := e.until(end)
+		left := int64(math.MaxInt64)
+		if end != 0 {
+			left = e.until(end)
+		}
 		if sa.reauth != 0 {
 			tenth := e.until(sa.reauth) / 10
 			left = min(left, 8*tenth+e.within(tenth))
+		}
+		if sa.conn.Tickets {
+			tenth := e.until(sa.fullAuth+oldLogin) / 10
+			left = min(left, 8*tenth+tenth/256*int64(sa.ours()>>8&255)) // nobody can foretell our SPIs
 		}
 		sa.endAt = e.now + max(left, soonestReauth-(e.wall-sa.fullAuth)*1e9)
 	}

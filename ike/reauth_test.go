@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"blackswan/ticket"
 	"blackswan/wire"
 )
 
@@ -298,5 +299,38 @@ func TestRFC4478_3_Notification(t *testing.T) {
 	n := tp.only(w.gw, wire.ExchangeIKEAuth).notes(wire.NotifyAuthLifetime)
 	if len(n) != 1 || n[0].Protocol != 0 || len(n[0].SPI) != 0 || string(n[0].Data) != "\x00\x00\x0e\x10" {
 		t.Errorf("AUTH_LIFETIME is %v", n)
+	}
+}
+
+// An SA that lives for months always has a ticket: the client logs in anew, beside
+// the old SA, before its login is too old for the gateway to grant one (rule D8).
+func TestRuleD8_MonthsWithATicket(t *testing.T) {
+	w := newWorld(t, "months", func(gw, cl *Config) {
+		for _, c := range []*Connection{gw.Connections[0], cl.Connections[0]} {
+			c.Lifetime, c.DPD = 24*time.Hour, time.Hour
+		}
+	})
+	w.connect()
+	for hours := 6; hours <= 30*24; hours += 6 {
+		w.run(6 * time.Hour)
+		keys, err := ticket.Rotate(w.gw.cfg.Ring, w.now.Unix(), 24*time.Hour, 7*24*time.Hour, w.rand)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.gw.cfg.Ring = keys
+		w.gw.e.Command(w.now, Command{Kind: CommandKeys, Ring: keys})
+		w.drain(w.gw)
+		if w.cl.ticket == nil || w.cl.ticket.Expires <= w.now.Unix() {
+			t.Fatalf("after %d hours there is no ticket", hours)
+		}
+	}
+	if n := w.cl.count(EventReauth); n < 4 || n > 6 {
+		t.Errorf("%d logins in a month", n)
+	}
+	w.crash(w.gw)
+	w.callRoll(w.gw)
+	w.run(time.Second)
+	if g, _ := w.one(); !g.resumed {
+		t.Error("not resumed after a month")
 	}
 }
