@@ -27,6 +27,7 @@ const (
 	retryFirst = int64(10e9)
 	retryMost  = int64(600e9)
 	busyMost   = int64(60e9)
+	retryLast  = int64(100e6) // the shortest wait before the end
 	busyTries  = 9
 )
 
@@ -171,8 +172,8 @@ func (e *Endpoint) retry(sa *SA, x *creation, k *child, refusal error) {
 		most = busyMost
 	}
 	wait := min(retryFirst<<(*tries-1), most)
-	if end > e.now {
-		wait = min(wait, (end-e.now)/2)
+	if end > e.now { // a few times more before it, not ever faster
+		wait = min(wait, max((end-e.now)/2, retryLast))
 	}
 	*at = e.now + wait/2 + e.within(wait/2)
 	e.schedule(sa)
