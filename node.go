@@ -221,6 +221,9 @@ func (n *node) run() {
 	case n.roams && n.cfg.listen == nil:
 		n.running.Go(n.watchLinks)
 	}
+	if n.role == RoleClient && n.cfg.listen == nil {
+		n.watchICMP()
+	}
 }
 
 // rest gives up what only a storm needs.

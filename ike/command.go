@@ -27,6 +27,7 @@ const (
 	CommandNotBefore                             // Identity, Until: sessions authenticated before Until end (rule D5)
 	CommandSuspended                             // For: the host slept so long
 	CommandHint                                  // the link changed: check liveness (rule A7)
+	CommandUnreachable                           // initiator: ICMP says that what we sent to Remote did not arrive; port 0: ESP
 	CommandForget                                // drop every SA without a word
 	CommandGateway                               // initiator: Remote is the IKE port of the gateway Name, which AskGateway asked for Conn; invalid: nobody knows it
 	CommandDrain                                 // gateway: send everybody to the gateway Name, an address or a name; "": no more (RFC 5685)
@@ -116,6 +117,8 @@ func (e *Endpoint) Command(now time.Time, c Command) {
 		}
 	case CommandHint:
 		e.hintAll()
+	case CommandUnreachable:
+		e.unreachable(c.Remote)
 	case CommandSuspended:
 		e.wakeUp(int64(c.For))
 	case CommandMoved:

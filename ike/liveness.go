@@ -1,5 +1,7 @@
 package ike
 
+import "net/netip"
+
 // Liveness, RFC 7296 2.4: quick to notice, and not nervous. A peer that is
 // heard, by IKE or by its traffic, is asked nothing. Hints (INVALID_SPI, ICMP, a
 // link that changed) start a check at once and end nothing: only silence does.
@@ -62,6 +64,19 @@ func (e *Endpoint) hint(sa *SA) {
 	}
 	sa.hinted = e.now
 	e.request(sa, requestEmpty)
+}
+
+// unreachable is the hint of an ICMP message about a packet to that address.
+func (e *Endpoint) unreachable(to netip.AddrPort) {
+	for _, t := range e.tunnels {
+		for _, h := range [...]Handle{t.sa, t.old} {
+			sa := e.sa(h)
+			if sa == nil || sa.remote.addrPort().Addr() != to.Addr() || to.Port() != 0 && sa.remote.port != to.Port() {
+				continue
+			}
+			e.hint(sa)
+		}
+	}
 }
 
 func (e *Endpoint) hintAll() {

@@ -1,6 +1,7 @@
 package ike
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -95,6 +96,35 @@ func TestRuleA7_HintsStartACheck(t *testing.T) {
 		t.Errorf("%d checks for a hundred hints within ten seconds", *n)
 	}
 	w.same(g, c)
+}
+
+// Rule A7: ICMP about a packet to our gateway starts a check, that about others
+// none, and none ends an SA.
+func TestRuleA7_Unreachable(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		remote netip.AddrPort
+		checks int
+	}{
+		{"to the gateway", gwAddr, 1},
+		{"bare ESP to it", netip.AddrPortFrom(gwAddr.Addr(), 0), 1},
+		{"another port", netip.AddrPortFrom(gwAddr.Addr(), gwAddr.Port()+1), 0},
+		{"another host", netip.AddrPortFrom(gwAddr.Addr().Next(), gwAddr.Port()), 0},
+	} {
+		w := newWorld(t, "icmp", quiet)
+		w.connect()
+		g, sa := w.one()
+		n := w.checks()
+		for range 10 {
+			w.cl.e.Command(w.now, Command{Kind: CommandUnreachable, Remote: c.remote})
+			w.drain(w.cl)
+			w.run(100 * time.Millisecond)
+		}
+		if *n != c.checks {
+			t.Errorf("%s: %d checks, want %d", c.name, *n, c.checks)
+		}
+		w.same(g, sa)
+	}
 }
 
 // A network that is gone for hours costs little, and its return is used at once
