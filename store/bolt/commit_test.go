@@ -167,15 +167,19 @@ func tooLarge(err error) bool {
 	return err != nil && strings.Contains(err.Error(), syscall.EFBIG.Error())
 }
 
-// limitFiles lets no file of this process grow beyond size, until lifted.
-func limitFiles(t *testing.T, size uint64) (lift func()) {
+// most is the largest file while files are limited: more than go test writes of
+// the files that the tests opened, which it cannot do without.
+const most = 3 << 20
+
+// limitFiles lets no file of this process grow beyond most, until lifted.
+func limitFiles(t *testing.T) (lift func()) {
 	t.Helper()
 	signal.Ignore(syscall.SIGXFSZ)
 	var old syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: size, Max: old.Max}); err != nil {
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: most, Max: old.Max}); err != nil {
 		t.Fatal(err)
 	}
 	lift = sync.OnceFunc(func() {
@@ -193,8 +197,8 @@ func TestFullDisk(t *testing.T) {
 	ctx := t.Context()
 	path := filepath.Join(t.TempDir(), "store.db")
 	s := openAt(t, path, false)
-	large := bytes.Repeat([]byte("large"), 200_000)
-	lift := limitFiles(t, 256<<10)
+	large := bytes.Repeat([]byte("large"), most/5+1)
+	lift := limitFiles(t)
 
 	if err := s.Apply(ctx, []store.Op{{Key: []byte("durable"), Value: large}}, store.Durable); !tooLarge(err) {
 		t.Fatalf("Durable on a full disk = %v; want %v", err, syscall.EFBIG)
@@ -250,8 +254,8 @@ func TestFullDisk(t *testing.T) {
 // TestCloseTellsLoss: writes behind that Close cannot save are not lost in silence.
 func TestCloseTellsLoss(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "store.db"), false)
-	limitFiles(t, 64<<10)
-	op := store.Op{Key: []byte("behind"), Value: make([]byte, 1<<20)}
+	limitFiles(t)
+	op := store.Op{Key: []byte("behind"), Value: make([]byte, most+1)}
 	if err := s.Apply(t.Context(), []store.Op{op}, store.Behind); err != nil {
 		t.Fatal(err)
 	}
