@@ -109,7 +109,7 @@ func (e *Endpoint) Command(now time.Time, c Command) {
 		e.closeTunnel(c.Conn)
 	case CommandDelete:
 		if sa := e.sa(c.SA); sa != nil {
-			e.deleteSA(sa)
+			e.deleteSeries(sa)
 		}
 	case CommandLost:
 		if sa := e.sa(c.SA); sa != nil && sa.tun != nil && sa.state == stateEstablished {

@@ -344,6 +344,37 @@ func TestRFC7296_2_25_2_DeletedDuringItsRekey(t *testing.T) {
 	}
 }
 
+// The gateway is told to end an SA that its client has just rekeyed. Its DELETE
+// overtakes the answer to the rekey, which then finds no SA: nothing of it stays
+// at either end, and no ticket.
+func TestRFC7296_2_25_2_DeletedWhenItWasRekeyed(t *testing.T) {
+	w := rekeyWorld(t, "deleted when rekeyed", "aes128gcm16", "aes128gcm16")
+	w.connect()
+	w.run(time.Second)
+	ticket := *w.cl.ticket
+	sa := w.gw.live()[0]
+	w.lose = func(from *node, p Packet) bool { return from == w.gw && sa.replaced() && sa.state == stateEstablished }
+	w.act(w.cl, "rekey ike")
+	w.deliver()
+	if !sa.replaced() {
+		t.Fatal("it was not rekeyed")
+	}
+	w.gw.e.Command(w.now, Command{Kind: CommandDelete, SA: sa.handle()})
+	w.drain(w.gw)
+	w.run(time.Minute)
+	s := w.opened(ticket.Ticket)
+	for _, n := range w.nodes() {
+		for _, sa := range n.live() {
+			if sa.lineage == s.Lineage {
+				t.Errorf("%s has %s still\n%s", n.name, sa.spi, w.text())
+			}
+		}
+	}
+	if !w.gw.e.floors.Below(s.Lineage, s.Serial+1) {
+		t.Error("the heir's ticket is good")
+	}
+}
+
 // Either end may crash at any step of a rekey of the IKE SA. Nobody is stuck,
 // and a rekey that the client began costs no login: one of its tickets is good
 // at each step (rule D5). One that the gateway began voids the ticket at once

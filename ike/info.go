@@ -274,6 +274,18 @@ func (e *Endpoint) deleteSA(sa *SA) {
 	sa.state = stateDeleting
 }
 
+// deleteSeries is deleteSA of sa and of the heir that it may have already: who
+// wants the one to end means its peer, and that peer may not know the heir yet.
+func (e *Endpoint) deleteSeries(sa *SA) {
+	if c := sa.cold; c != nil && e.sa(c.heir) != nil {
+		e.deleteSeries(e.sa(c.heir))
+		if sa.state == stateDeleting { // it goes already
+			return
+		}
+	}
+	e.deleteSA(sa)
+}
+
 // revoke ends the tickets of sa, whose DELETE leaves or has come; those of an SA
 // that has an heir are the heir's.
 func (e *Endpoint) revoke(sa *SA) {

@@ -28,7 +28,7 @@ connections:
 // after SIGKILL, and each comes back from there.
 func TestStormFromAPrefix(t *testing.T) {
 	const clients, prefix = 100, "10.77.0.0/16" // status shows so many
-	gateway, crowd := lab.Pair(t, "gateway", "crowd")
+	gateway, crowd := lab.Pair(t, "stormed", "crowd")
 	gateway.MustRun(t, nil, "ip", "route", "add", prefix, "via", crowd.Addr.String())
 	crowd.MustRun(t, nil, "ip", "route", "add", "local", prefix, "dev", "lo")
 	s := gateway.Gateway(t, fmt.Sprintf(stormGateway, gateway.Addr), nil)
