@@ -25,8 +25,8 @@ test: ## every test that this machine allows; as root on Debian with real peers
 lint: ## gofmt, go vet, staticcheck
 	@.ci/lint
 
-mutate: ## break the line of every MUST in turn: its test must fail
-	go run ./internal/mutate
+mutate: ## break every marked line of docs/rfc in turn: its test must fail
+	go run ./internal/mutate -all
 
 bench: ## benchmarks, COUNT runs each, summed up
 	@mkdir -p bin

@@ -114,7 +114,7 @@ func TestRFC7296_1_3_3_ChildRekey(t *testing.T) {
 	}{
 		{"1.3.3 without a key exchange", "aes128gcm16", "aes128gcm16", wire.KENone},
 		{"1.3.3 with a key exchange", "aes128gcm16-x25519", "aes128gcm16-x25519", wire.KEX25519},
-		{"1.3 INVALID_KE_PAYLOAD names the other group", "aes128gcm16-ecp256-x25519", "aes128gcm16-x25519-ecp256", 0},
+		{"1.3 INVALID_KE_PAYLOAD names the other group", "aes128gcm16-ecp256", "aes128gcm16-x25519-ecp256", wire.KEECP256},
 		{"3.3.6 a key exchange that one side does without", "aes128gcm16", "aes128gcm16-x25519-none", wire.KENone},
 	} {
 		for _, who := range []string{"gw", "cl"} {
@@ -143,7 +143,7 @@ func TestRFC7296_1_3_3_ChildRekey(t *testing.T) {
 				if g2 != g || c2 != old || c2.child.in == before.in || c2.child.out == before.out {
 					t.Fatal("not the same IKE SA with another Child SA\n" + w.text())
 				}
-				if got := c2.child.suite.KE; c.group != 0 && got != c.group || g2.child.suite != c2.child.suite {
+				if got := c2.child.suite.KE; got != c.group || g2.child.suite != c2.child.suite {
 					t.Errorf("key exchange %d, want %d", got, c.group)
 				}
 			})
