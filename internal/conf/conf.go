@@ -115,6 +115,9 @@ func parse(path string, text []byte) (ast.Node, *Problem) {
 		if errors.As(err, &at) {
 			p.What, p.Cure = at.GetMessage(), "correct the YAML here"
 			p.Line, p.Column = position(at.GetToken())
+			if strings.Contains(lineOf(text, p.Line), "::") {
+				p.Cure = "write IPv6 addresses between quotes here"
+			}
 		}
 		return nil, &p
 	}
@@ -131,6 +134,15 @@ func parse(path string, text []byte) (ast.Node, *Problem) {
 		}
 	}
 	return body, nil
+}
+
+// lineOf is one line of text, from 1; "" if it has none of that number.
+func lineOf(text []byte, number int) string {
+	lines := strings.Split(string(text), "\n")
+	if number < 1 || number > len(lines) {
+		return ""
+	}
+	return lines[number-1]
 }
 
 // tokenOf is where n begins; YAML's own token of a mapping is a colon.

@@ -102,12 +102,44 @@ func TestFormErrors(t *testing.T) {
 		{"qcd: on\n---\nqcd: off", "f.yaml:3:1: a second document: one file holds one configuration: remove the line ---"},
 		{"qcd: on\nqcd: off", `f.yaml:2:1: mapping key "qcd" already defined at [1:1]: correct the YAML here`},
 		{"x: &a {qcd: on}", "f.yaml:1:1: x: unknown key: the keys here are state, state_key, ticket_keys, listen, port, nat_port, any_port, qcd, roll_call, roll_call_age, cookie, keylog, shards, receive_buffer, timers, traffic, tunnel, connections, machine_id"},
+		{"tunnel: {addresses: [fd00: :/64]}", "f.yaml:1:22: tunnel.addresses[0]: is not a text: write it between quotes"},
+		{"tunnel: {addresses: [fd00:x]}", "f.yaml:1:22: tunnel.addresses[0]: is not a text: write it between quotes"},
+		{"tunnel: {addresses: [{fd00: 1, fd01: 2}]}", "f.yaml:1:23: tunnel.addresses[0]: is not a text: write it between quotes"},
+		{"tunnel: {addresses: [{fd00: [1]}]}", "f.yaml:1:23: tunnel.addresses[0]: is not a text: write it between quotes"},
+		{"tunnel: {addresses: [::/0]}", "f.yaml:1:22: found an invalid key for this map: write IPv6 addresses between quotes here"},
+		{"keylog: fd00::", "f.yaml:1:9: mapping value is not allowed in this context: write IPv6 addresses between quotes here"},
 		{"timers: {<<: {retry: {}}}", "f.yaml:1:10: timers: anchors, merges and tags are not read: write the keys out"},
 	} {
 		_, err := Parse("f.yaml", []byte(row.text))
 		if err == nil || err.Error() != row.want {
 			t.Errorf("%q:\ngot  %v\nwant %s", row.text, err, row.want)
 		}
+	}
+}
+
+// An IPv6 address needs no quotes where it can be told from a key.
+func TestAddressesWithoutQuotes(t *testing.T) {
+	const before = "connections:\n  - name: a\n"
+	for _, row := range []struct {
+		text string
+		want []string // local_ts
+	}{
+		{before + "    local_ts: [fd00::/64]\n", []string{"fd00::/64"}},
+		{before + "    local_ts: [fd00::/64, 10.0.0.0/8, 2001:db8::1]\n", []string{"fd00::/64", "10.0.0.0/8", "2001:db8::1"}},
+		{before + "    local_ts: [::/0, ::1, fd00::]\n", []string{"::/0", "::1", "fd00::"}},
+		{before + "    local_ts:\n      - fd00::/64\n      - ::/0\n      - 2001:db8:0:1:2:3:4:5\n", []string{"fd00::/64", "::/0", "2001:db8:0:1:2:3:4:5"}},
+		{before + "    local_ts:\n      - fd00::\n      - 2001:db8::  # a note\n", []string{"fd00::", "2001:db8::"}},
+		{"connections: [{name: a, local_ts: [fd00::/64, 2001:db8::1/128, 12::/16, fd00::]}]\n", []string{"fd00::/64", "2001:db8::1/128", "12::/16", "fd00::"}},
+		{"connections: [{name: a, local_ts: ['::/0', 1:2:3:4:5:6:7:8]}]\n", []string{"::/0", "1:2:3:4:5:6:7:8"}},
+	} {
+		cfg, err := Parse("f.yaml", []byte(row.text))
+		if err != nil || !reflect.DeepEqual(cfg.Connections[0].LocalTS, row.want) {
+			t.Errorf("%q: %v, %+v", row.text, err, cfg.Connections)
+		}
+	}
+	cfg, err := Parse("f.yaml", []byte("listen: [2001:db8::1, fd00::]\nconnections:\n  - gateway: fd00::1\n    local: {id: fd00::2}\n"))
+	if err != nil || len(cfg.Listen) != 2 || cfg.Connections[0].Gateway != "fd00::1" || cfg.Connections[0].Local.ID != "fd00::2" {
+		t.Errorf("%v, %+v", err, cfg)
 	}
 }
 
@@ -255,6 +287,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(whole))
 	f.Add([]byte("listen: [192.0.2.1]\nconnections: [{name: a, psk: 0x00, dpd: never}]"))
 	f.Add([]byte("a: &x [*x]\n"))
+	f.Add([]byte("listen:\n  - fd00::\nconnections: [{name: a, local_ts: [fd00::/64, 12::, '::/0']}]"))
 	f.Add([]byte("? {a: b}\n: c\n"))
 	f.Add([]byte("--- !!binary aGk=\n...\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {

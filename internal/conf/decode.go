@@ -109,9 +109,39 @@ func (d *decoder) text(n ast.Node, key string) (string, bool) {
 	case *ast.NullNode:
 		d.fault(n, key, "has no value", "give it one, or remove the key")
 	default:
+		if text, ok := splitAddress(n); ok {
+			return text, true
+		}
 		d.fault(n, key, "is not a text", `write it between quotes`)
 	}
 	return "", false
+}
+
+// splitAddress is an IPv6 address or prefix that stood there without quotes and
+// was taken for a key with its value: of fd00:: at the end of a line that is
+// YAML's own reading, of {a: [fd00::/64]} the library's. A key that its value
+// follows without a space is no key to a person.
+func splitAddress(n ast.Node) (string, bool) {
+	m, ok := n.(*ast.MappingNode)
+	if !ok || len(m.Values) != 1 {
+		return "", false
+	}
+	key, value := m.Values[0].Key.GetToken(), m.Values[0].Value
+	text := key.Value + ":"
+	switch value.(type) {
+	case *ast.NullNode:
+	case *ast.StringNode, *ast.IntegerNode:
+		line, column := position(key)
+		if l, c := position(value.GetToken()); l != line || c != column+len(text) {
+			return "", false
+		}
+		text += value.GetToken().Value
+	default:
+		return "", false
+	}
+	_, aerr := netip.ParseAddr(text)
+	_, perr := netip.ParsePrefix(text)
+	return text, aerr == nil || perr == nil
 }
 
 func (d *decoder) duration(n ast.Node, v reflect.Value, key string) {
