@@ -3,7 +3,6 @@ package blackswan
 import (
 	"fmt"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"blackswan/ike"
@@ -65,33 +64,36 @@ func (n *node) shardDrained() {
 // Stop ends Run as its context does: in silence.
 func (g *Gateway) Stop() { g.fail(nil) }
 
-// Goodbye sends DELETE to every peer, which ends their tickets, waits a moment
-// for their answers, and ends Run. It returns how many SAs it ended.
+// Goodbye sends DELETE to every peer, which ends their tickets, lets nobody in any
+// more, waits a moment for the answers, and ends Run. It returns how many SAs it
+// ended.
 func (g *Gateway) Goodbye() (sas int, err error) {
-	var left atomic.Int64
-	left.Store(int64(g.count))
-	for _, s := range g.shards {
-		gone := make(chan struct{})
+	gone := make([]chan struct{}, g.count)
+	for i, s := range g.shards {
+		gone[i] = make(chan struct{})
 		if !s.call(func(now time.Time) {
 			sas += s.e.Count().Established
-			s.empty = gone
+			s.empty = gone[i]
+			s.command(now, ike.Command{Kind: ike.CommandShut})
 			s.goodbye(now)
 		}) {
 			return sas, errEnded
 		}
-		g.errands.run("", func() {
-			late := time.NewTimer(farewell + time.Duration(sas)*farewellEach)
-			defer late.Stop()
-			select {
-			case <-gone:
-			case <-late.C:
-			case <-s.done:
-			}
-			if left.Add(-1) == 0 {
-				g.fail(nil)
-			}
-		})
 	}
+	patience := farewell + time.Duration(sas)*farewellEach
+	g.errands.run("", func() {
+		defer g.fail(nil)
+		late := time.NewTimer(patience)
+		defer late.Stop()
+		for i, s := range g.shards {
+			select {
+			case <-gone[i]:
+			case <-s.done:
+			case <-late.C:
+				return
+			}
+		}
+	})
 	return sas, nil
 }
 

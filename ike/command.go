@@ -28,6 +28,7 @@ const (
 	CommandSuspended                             // For: the host slept so long
 	CommandHint                                  // the link changed: check liveness (rule A7)
 	CommandUnreachable                           // initiator: ICMP says that what we sent to Remote did not arrive; port 0: ESP
+	CommandShut                                  // gateway: whoever comes from now on meets silence
 	CommandForget                                // drop every SA without a word
 	CommandGateway                               // initiator: Remote is the IKE port of the gateway Name, which AskGateway asked for Conn; invalid: nobody knows it
 	CommandDrain                                 // gateway: send everybody to the gateway Name, an address or a name; "": no more (RFC 5685)
@@ -143,6 +144,8 @@ func (e *Endpoint) Command(now time.Time, c Command) {
 		e.startDrain(c.Name)
 	case CommandInitialContact:
 		e.initialContact(nil, c.Identity)
+	case CommandShut:
+		e.shut()
 	case CommandForget:
 		for i := range e.slots {
 			if sa := e.slots[i].sa; sa != nil {

@@ -82,6 +82,18 @@ func (e *Endpoint) sendAway(p Packet, h wire.Header, ni []byte) bool {
 // getting a Child SA (RFC 5685 6).
 func (e *Endpoint) leaves(sa *SA) bool { return len(e.drain.to) > 0 && sa.redirects } //rfc:5685-3-3
 
+// shut lets nobody in any more: a gateway says goodbye, and whoever was told would
+// come back at once, to an SA that ends with it. What is half-open is forgotten.
+func (e *Endpoint) shut() {
+	e.closed = true
+	e.first.proved, e.first.strange = queue{}, queue{}
+	for i := range e.slots {
+		if sa := e.slots[i].sa; sa != nil && sa.half != nil && !sa.Original {
+			e.discard(sa)
+		}
+	}
+}
+
 // allGone tells once that nobody is left who could be sent away.
 func (e *Endpoint) allGone() {
 	if d := &e.drain; len(d.to) > 0 && !d.told && d.at == 0 && e.counts.redirects == 0 {

@@ -75,6 +75,7 @@ type Endpoint struct {
 	call      rollCall
 	tunnels   []*tunnel
 	drain     drain
+	closed    bool // to first messages
 	attempts  timeline[*tunnel]
 	silent    map[wire.SPIs]*tunnel // by the SA whose peer fell silent last
 	sweep     int                   // slot of which boundCache forgot last
@@ -194,7 +195,11 @@ func (e *Endpoint) Packet(now time.Time, p Packet) {
 		return
 	}
 	if h.SPIr == 0 && h.Flags&wire.FlagInitiator != 0 && h.Flags&wire.FlagResponse == 0 {
-		e.firstMessage(p, h)
+		if e.closed {
+			e.drop(DropShut)
+		} else {
+			e.firstMessage(p, h)
+		}
 		return
 	}
 	ours := ourSPI(h)

@@ -68,12 +68,13 @@ const (
 	DropRedirect          // a REDIRECT that is not followed (RFC 5685)
 	DropPath              // a MOBIKE path that was refused, or a COOKIE2 that is wrong (RFC 4555)
 	DropLate              // a first message that has waited for half of its sender's patience
+	DropShut              // a first message to a gateway that says goodbye
 	reasons
 )
 
 var reasonNames = [reasons]string{
 	"none", "short", "version", "flags", "unknown_spi", "limited", "malformed", "icv", "message_id", "repeat",
-	"state", "cookie", "full", "token", "token_rate", "ticket", "fragment", "expired", "hint", "self", "stale", "redirect", "path", "late",
+	"state", "cookie", "full", "token", "token_rate", "ticket", "fragment", "expired", "hint", "self", "stale", "redirect", "path", "late", "shut",
 }
 
 func (r Reason) String() string { return reasonNames[r] }
