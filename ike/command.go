@@ -97,15 +97,7 @@ func (e *Endpoint) Command(now time.Time, c Command) {
 	e.at(now)
 	switch c.Kind {
 	case CommandConnect:
-		t := &tunnel{conn: c.Conn, own: c.Own, owner: c.Owner, ike: [2]addr{pack(c.Local), pack(c.Remote)}, home: pack(c.Remote), nat: c.NATPort}
-		if len(c.Own.Data) == 0 {
-			t.own = c.Conn.Local.ID
-		}
-		if len(c.Ticket) > 0 {
-			t.keep(c.Ticket, c.Session, c.Until)
-		}
-		e.tunnels = append(e.tunnels, t)
-		e.attempt(t)
+		e.connect(&c)
 	case CommandClose:
 		e.closeTunnel(c.Conn)
 	case CommandDelete:
@@ -155,6 +147,19 @@ func (e *Endpoint) Command(now time.Time, c Command) {
 	default:
 		e.change(c)
 	}
+}
+
+// connect brings a connection up, with the ticket of the jar if there is one.
+func (e *Endpoint) connect(c *Command) {
+	t := &tunnel{conn: c.Conn, own: c.Own, owner: c.Owner, ike: [2]addr{pack(c.Local), pack(c.Remote)}, home: pack(c.Remote), nat: c.NATPort}
+	if len(c.Own.Data) == 0 {
+		t.own = c.Conn.Local.ID
+	}
+	if len(c.Ticket) > 0 {
+		t.keep(c.Ticket, c.Session, c.Until)
+	}
+	e.tunnels = append(e.tunnels, t)
+	e.attempt(t)
 }
 
 // change takes what the store or the configuration changed.

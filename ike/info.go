@@ -36,6 +36,9 @@ func (e *Endpoint) request(sa *SA, kind requestKind) {
 	if sa.state != stateEstablished && !(sa.state == stateDeleting && kind == requestDelete) {
 		return
 	}
+	if kind == requestRedirect && len(e.drain.to) == 0 { // called off while it waited
+		return
+	}
 	if sa.replaced() && kind != requestDelete && kind != requestMove { // nothing else is said any more (RFC 7296 2.8) //rfc:7296-2.8-3 7296-1.3.2-2
 		return
 	}

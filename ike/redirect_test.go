@@ -248,6 +248,30 @@ func (w *world) with2(n *node) *SA {
 	return n.live()[0]
 }
 
+// Who was about to be sent away when the drain ended stays.
+func TestDrainIsCalledOff(t *testing.T) {
+	w, _ := redirectWorld(t, "called off")
+	w.connect()
+	w.run(time.Second)
+	g, _ := w.one()
+	tp := w.watch()
+	tp.lose = func(sight) bool { return true }
+	w.gw.e.at(w.now)
+	w.gw.e.request(g, requestEmpty) // REDIRECT waits behind it
+	w.drain(w.gw)
+	w.drainTo(w.gw, secondAddr.Addr().String())
+	w.advanceNodes()
+	w.drainTo(w.gw, "")
+	tp.lose = nil
+	w.run(2 * time.Minute)
+	outcome(t, w, 1, 0)
+	for _, s := range tp.of(w.gw, wire.ExchangeInformational) {
+		if s.has(wire.NotifyRedirect) {
+			t.Error("a REDIRECT to nowhere")
+		}
+	}
+}
+
 // RFC 5685 5: without a ticket the client logs in at the new gateway, and then
 // deletes the old SA.
 func TestRFC5685_5_WithoutATicket(t *testing.T) {
