@@ -310,6 +310,7 @@ func (e *Endpoint) acceptAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 	}
 	if !childless && refusal == 0 {
 		child.in = e.newESPSPI()
+		child.waits = !sa.resumed && !m.has(wire.NotifyInitialContact) // it may be beside another one, on any shard
 		e.keymat(sa, &child, nil, ni, nr)
 	}
 	asked := m.has(wire.NotifyTicketRequest)
@@ -343,7 +344,9 @@ func (e *Endpoint) acceptAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 		e.sent(sa)
 	case childless:
 	case refusal == 0:
-		e.install(sa, child) //rfc:5723-4.3.4-1 5723-5-13
+		if k := e.install(sa, child); k.waits { //rfc:5723-4.3.4-1 5723-5-13
+			k.readyAt = e.now + firstUse //rfc:7296-2.8-7
+		}
 	default:
 		e.event(sa, Event{Kind: EventChildFailed, Err: &LocalError{refusal, "no Child SA"}})
 	}

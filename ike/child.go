@@ -16,6 +16,10 @@ import (
 // maxChildren are the Child SAs of an IKE SA, those that are being replaced included.
 const maxChildren = 16
 
+// firstUse is how long traffic does not leave by the Child SA of a login that may
+// be one more of its peer, unless the peer uses it before, in ns.
+const firstUse = int64(5e9)
+
 // phase is where an installed Child SA stands.
 type phase uint8
 
@@ -40,6 +44,7 @@ type child struct {
 	tries   uint8 // rekeys that failed
 	rekeyAt int64
 	endAt   int64 // it must not be used any more; or its phase is over
+	readyAt int64 // it waits no longer; 0: until its peer is known to have it
 }
 
 // offer is a Child SA on its way.
@@ -273,7 +278,7 @@ func (e *Endpoint) prefer(sa *SA, c *child) {
 	if !c.waits {
 		return
 	}
-	c.waits = false
+	c.waits, c.readyAt = false, 0
 	if c.phase == phaseUp {
 		e.tellChild(OutputPrefer, sa, c)
 	}

@@ -85,7 +85,7 @@ func (sa *SA) ages() int64 {
 		}
 	}
 	for k := range sa.installed {
-		due = sooner(due, sooner(k.rekeyAt, k.endAt))
+		due = sooner(due, sooner(k.readyAt, sooner(k.rekeyAt, k.endAt)))
 	}
 	return due
 }
@@ -105,6 +105,9 @@ func (e *Endpoint) tickAges(sa *SA) {
 	for over := true; over; {
 		over = false
 		for k := range sa.installed {
+			if due(k.readyAt, e.now) {
+				e.prefer(sa, k)
+			}
 			if due(k.rekeyAt, e.now) {
 				k.rekeyAt, k.worn = 0, true
 			}

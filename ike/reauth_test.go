@@ -1,6 +1,7 @@
 package ike
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -60,6 +61,59 @@ func TestRFC4478_2_MakeBeforeBreak(t *testing.T) {
 	w.callRoll(w.gw)
 	w.run(time.Second)
 	outcome(t, w, 2, 1)
+}
+
+// RFC 7296 2.8: who answers a login beside another SA of its peer sends by the
+// old Child SA until the peer has used the new one, has asked for something on
+// the new IKE SA, or has had time enough. The first login of a peer, which says
+// that there is no other, needs none of that.
+func TestRFC7296_2_8_ANewLoginLosesNothing(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		shows func(w *world, g *SA) // what the gateway learns at once
+		after time.Duration         // until it sends by the new one
+	}{
+		{"a packet", func(w *world, g *SA) { w.report(w.gw, ReportUsed, g.child.in) }, 0},
+		{"a request", func(w *world, _ *SA) {
+			w.cl.e.Command(w.now, Command{Kind: CommandHint})
+			w.drain(w.cl)
+			w.deliver()
+		}, 0},
+		{"nothing", func(*world, *SA) {}, 5 * time.Second},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := loginWorld(t, c.name, 10*time.Minute)
+			w.connect()
+			if w.gw.kids[0].Waits {
+				t.Error("there is no other SA to send by")
+			}
+			old, _ := w.one()
+			w.lose = func(n *node, p Packet) bool { // the DELETE of the old one
+				h, _ := wire.ParseHeader(p.Data)
+				return n == w.cl && h.SPIs() == old.spi && len(w.cl.kids) == 2
+			}
+			for len(w.gw.kids) < 2 {
+				w.run(time.Second)
+			}
+			if !w.gw.kids[1].Waits || w.cl.kids[1].Waits || len(w.gw.preferred) != 0 {
+				t.Fatalf("the gateway's Child SA waits: %v, the client's: %v", w.gw.kids[1].Waits, w.cl.kids[1].Waits)
+			}
+			c.shows(w, w.gw.live()[1])
+			if c.after > 0 {
+				w.run(c.after - 2*time.Second)
+				if len(w.gw.preferred) != 0 {
+					t.Error("the gateway sends by what nobody has used")
+				}
+				w.run(2 * time.Second)
+			}
+			if !slices.Equal(w.gw.preferred, []uint32{w.gw.kids[1].SPIIn}) || len(w.gw.removed) != 0 {
+				t.Errorf("preferred %x, removed %d", w.gw.preferred, len(w.gw.removed))
+			}
+			w.lose = nil
+			w.run(time.Minute)
+			w.one()
+		})
+	}
 }
 
 // last is the place of a node's last event of that kind.
