@@ -13,6 +13,7 @@ import (
 
 	"blackswan/auth/cert"
 	"blackswan/auth/psk"
+	"blackswan/ike"
 	"blackswan/internal/hostnet"
 	"blackswan/internal/state"
 	"blackswan/internal/udp"
@@ -77,6 +78,9 @@ func advice(peers []*peer, now time.Time) []string {
 	for _, p := range peers {
 		if text := psk.Secret(p.PSK).Advice(); len(p.PSK) > 0 && text != "" {
 			out = append(out, p.Name+": "+text)
+		}
+		if ke := cmp.Or(p.Grant.SinceKE, ticket.DefaultSinceKE); p.Tickets && p.host == "" && p.Lifetime > ke {
+			out = append(out, fmt.Sprintf("%s: an SA has no good ticket from %v after its last key exchange until the next one, before %v: shorten lifetime", p.Name, ke, p.Lifetime))
 		}
 		if v, ok := p.verifier.(*cert.Verifier); ok {
 			for _, list := range v.Stale(now) {
@@ -232,7 +236,27 @@ func (c *Config) ticketLife() time.Duration {
 // lifetime is a day unless told otherwise: so long may a ticket rest on one key
 // exchange (rule D8), and the rekey before that is over makes the next one. What
 // carries traffic, the Child SA, has new keys each hour.
-func (c *Connection) lifetime() time.Duration { return cmp.Or(c.Lifetime, 24*time.Hour) }
+func (c *Connection) lifetime() time.Duration {
+	return cmp.Or(c.Lifetime, min(cmp.Or(c.Tickets.SinceKE, ticket.DefaultSinceKE), 24*time.Hour))
+}
+
+// checkAges judges what bounds a ticket beside its own life (rule D8).
+func (c *Connection) checkAges(at string, f *findings) {
+	t := &c.Tickets
+	if t.SinceKE > ticket.DefaultSinceAuth {
+		f.add(at+".since_ke", "write 168h at most", "%v is longer than it is remembered which tickets are spent", t.SinceKE)
+	}
+	if t.SinceAuth > ticket.DefaultSinceAuth {
+		f.add(at+".since_auth", "write 168h at most", "%v is longer than it is remembered which tickets are spent", t.SinceAuth)
+	}
+	after, before := cmp.Or(t.HealAfter, ike.DefaultHealAfter), cmp.Or(t.HealBefore, ike.DefaultHealBefore)
+	if after > before {
+		f.add(at+".heal_after", "write heal_after <= heal_before; left out they are 2m and 15m", "new keys not before %v and not after %v", after, before)
+	}
+	if most := cmp.Or(t.SinceKE, ticket.DefaultSinceKE); t.HealBefore > most {
+		f.add(at+".heal_before", "write a shorter time", "%v is longer than a ticket may rest on one key exchange, %v", t.HealBefore, most)
+	}
+}
 
 // ticketLife is never longer than the IKE SA's (RFC 5723 6.2).
 func (c *Connection) ticketLife() time.Duration {

@@ -122,6 +122,13 @@ func TestCheckRefuses(t *testing.T) {
 		{"long sas", RoleGateway, func(c *Config) {
 			c.Connections[0].Lifetime, c.Connections[0].Tickets.Lifetime = 100*time.Hour, time.Hour
 		}, "connections[0].lifetime", "twice"}, // RFC 5723 6.2, rule D10
+		{"short since a key exchange", RoleGateway, func(c *Config) { c.Connections[0].Tickets.SinceKE = time.Millisecond }, "connections[0].tickets.since_ke", "1ms"},
+		{"long since a key exchange", RoleGateway, func(c *Config) { c.Connections[0].Tickets.SinceKE = 169 * time.Hour }, "connections[0].tickets.since_ke", "169h"},
+		{"no time since a login", RoleGateway, func(c *Config) { c.Connections[0].Tickets.SinceAuth = -time.Hour }, "connections[0].tickets.since_auth", "-1h"},
+		{"long since a login", RoleClient, func(c *Config) { c.Connections[0].Tickets.SinceAuth = 169 * time.Hour }, "connections[0].tickets.since_auth", "169h"},
+		{"healing that never ends", RoleClient, func(c *Config) { c.Connections[0].Tickets.HealBefore = 25 * time.Hour }, "connections[0].tickets.heal_before", "25h"},
+		{"healing at once", RoleClient, func(c *Config) { c.Connections[0].Tickets.HealAfter = time.Millisecond }, "connections[0].tickets.heal_after", "1ms"},
+		{"healing before it begins", RoleClient, func(c *Config) { c.Connections[0].Tickets.HealAfter = time.Hour }, "connections[0].tickets.heal_after", "not after 15m"},
 		{"no authority", RoleGateway, func(c *Config) { c.Connections[0].Remote.Auth = "cert" }, "connections[0].remote.ca", "vouch"},
 		{"authority is not there", RoleGateway, func(c *Config) {
 			c.Connections[0].Remote = Side{ID: "*", Auth: "cert", CA: []string{"/does/not/exist"}}
@@ -220,6 +227,25 @@ func TestConfigAdvice(t *testing.T) {
 				t.Errorf("%s, %v: %q, want %q", test.name, role, got, test.want)
 			}
 		}
+	}
+}
+
+// TestAges: rule D8 in the words of a configuration.
+func TestAges(t *testing.T) {
+	c := office(RoleGateway)
+	c.Connections[0].Tickets = TicketPolicy{SinceKE: 8 * time.Hour, SinceAuth: 48 * time.Hour, HealAfter: time.Minute, HealBefore: time.Hour}
+	peers, err := c.ready(RoleGateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := peers[0]
+	want := ticket.Limits{Life: 8 * time.Hour, SinceKE: 8 * time.Hour, SinceAuth: 48 * time.Hour}
+	if p.Grant != want || p.Lifetime != 8*time.Hour || p.HealAfter != time.Minute || p.HealBefore != time.Hour {
+		t.Errorf("%+v, a lifetime of %v, healing from %v to %v", p.Grant, p.Lifetime, p.HealAfter, p.HealBefore)
+	}
+	c.Connections[0].PSK, c.Connections[0].Lifetime, c.Connections[0].Tickets.Lifetime = "7fQz9LmW2xRt5VbN8kPd", 9*time.Hour, 9*time.Hour
+	if got := c.Advice(RoleGateway, time.Now()); len(got) != 1 || !strings.Contains(got[0], "office: an SA has no good ticket from 8h") {
+		t.Errorf("advice: %q", got)
 	}
 }
 

@@ -191,7 +191,7 @@ type Connection struct {
 	DPD      time.Duration // silence after which the peer's liveness is checked; 0: 30 s, negative: never
 	Liveness string        // when silence counts: "periodic" (also ""): always; "on_demand": after we sent traffic
 	Reauth   time.Duration // gateway: authentication is good for so long (RFC 4478); 0: no limit
-	Lifetime time.Duration // of the keys of the IKE SA; bounds its tickets; 0: 24 hours
+	Lifetime time.Duration // of the keys of the IKE SA; bounds its tickets; 0: 24 hours, or Tickets.SinceKE if that is shorter
 
 	// ChildLifetime and ChildVolume are what the keys of a Child SA are good
 	// for, the two directions together; it is rekeyed before. 0: an hour, and
@@ -228,6 +228,16 @@ type Volume struct {
 type TicketPolicy struct {
 	Off      bool          // neither ask for nor grant tickets
 	Lifetime time.Duration // of a ticket; 0: 24 hours, or Connection.Lifetime if that is shorter
+
+	// SinceKE and SinceAuth are how old the last key exchange and the last login
+	// may be under a ticket that a gateway grants or takes. A client logs in anew
+	// before its login is older than its own SinceAuth. 0: 24 hours and 7 days; 7
+	// days at most, so long is it remembered which tickets are spent.
+	SinceKE, SinceAuth time.Duration
+
+	// A resume makes no new key exchange: a client does so at a random time from
+	// HealAfter to HealBefore later. 0: 2 and 15 minutes.
+	HealAfter, HealBefore time.Duration
 
 	// Renewal is how a client that stays connected comes to its next ticket:
 	// "ask" (also ""): it asks before the last one expires; "rekey": the gateway

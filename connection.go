@@ -64,7 +64,9 @@ func (c *Connection) ready(role Role, at string, f *findings) *peer {
 		Childless: c.Childless,
 		Renewal:   map[string]ike.Renewal{"rekey": ike.RenewalRekey, "none": ike.RenewalNone}[c.Tickets.Renewal],
 		Libreswan: c.Libreswan,
-		Grant:     ticket.Limits{Life: c.ticketLife()},
+		Grant:     ticket.Limits{Life: c.ticketLife(), SinceKE: c.Tickets.SinceKE, SinceAuth: c.Tickets.SinceAuth},
+
+		HealAfter: c.Tickets.HealAfter, HealBefore: c.Tickets.HealBefore,
 	}}
 	c.checkScalars(at, f)
 	if c.Liveness == "on_demand" {
@@ -108,11 +110,16 @@ func (c *Connection) checkScalars(at string, f *findings) {
 	for _, d := range []struct {
 		field string
 		time.Duration
-	}{{"reauth", c.Reauth}, {"lifetime", c.Lifetime}, {"child_lifetime", c.ChildLifetime}, {"tickets.lifetime", c.Tickets.Lifetime}} {
+	}{
+		{"reauth", c.Reauth}, {"lifetime", c.Lifetime}, {"child_lifetime", c.ChildLifetime}, {"tickets.lifetime", c.Tickets.Lifetime},
+		{"tickets.since_ke", c.Tickets.SinceKE}, {"tickets.since_auth", c.Tickets.SinceAuth},
+		{"tickets.heal_after", c.Tickets.HealAfter}, {"tickets.heal_before", c.Tickets.HealBefore},
+	} {
 		if d.Duration < 0 || d.Duration > 0 && d.Duration < time.Second {
 			f.add(at+"."+d.field, "write a time like 8h, or leave it out", "%v is no such time", d.Duration)
 		}
 	}
+	c.checkAges(at+".tickets", f)
 	if err := ticket.CheckLife(sealPeriod, c.ticketLife(), c.lifetime()); err != nil {
 		f.wrap(at+".lifetime", "shorten it, or let tickets live longer", err)
 	}

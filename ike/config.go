@@ -219,8 +219,12 @@ type Connection struct {
 	Childless     bool          // initiator: IKE_AUTH makes no Child SA, CREATE_CHILD_SA makes the first (RFC 6023)
 	MOBIKE        bool          // the client may change its address (RFC 4555)
 	Libreswan     bool          // the short AUTH form and no COOKIE on resume (rules E2, F1)
-	Grant         ticket.Limits
-	Renewal       Renewal // of the tickets of an SA that lives on
+	Grant         ticket.Limits // responder: of its tickets; initiator: SinceAuth is how old its login may get
+	Renewal       Renewal       // of the tickets of an SA that lives on
+
+	// Initiator: so long after a resume the IKE SA is rekeyed, at random between
+	// the two (rule D8). 0: DefaultHealAfter and DefaultHealBefore.
+	HealAfter, HealBefore time.Duration
 
 	Routability Routability // responder: when traffic follows a client's update (RFC 4555 3.7)
 

@@ -1,6 +1,11 @@
 package ike
 
-import "blackswan/wire"
+import (
+	"cmp"
+	"time"
+
+	"blackswan/wire"
+)
 
 // How long keys are used (RFC 7296 2.8). Each end has its own limits in time
 // and, for Child SAs, in octets and packets. An SA is rekeyed before it reaches
@@ -15,10 +20,11 @@ const (
 )
 
 // Healing, rule D8: the keys of a resumed SA are those of its ticket, and
-// whoever stole that could read along. A new key exchange ends this.
+// whoever stole that could read along. A new key exchange ends this, after a
+// random time between these.
 const (
-	healAfter  = int64(120e9)
-	healWithin = int64(780e9)
+	DefaultHealAfter  = 2 * time.Minute
+	DefaultHealBefore = 15 * time.Minute
 )
 
 // Retries of a refused rekey. Who is merely busy is asked for several minutes;
@@ -71,7 +77,8 @@ func (e *Endpoint) age(sa *SA, k *child) (soft, hard Volume) {
 func (e *Endpoint) planRekey(sa *SA) {
 	sa.rekeyAt = sooner(sa.rekeyAt, e.before(sa, int64(sa.conn.Lifetime)))
 	if sa.Client && sa.resumed {
-		sa.rekeyAt = sooner(sa.rekeyAt, e.now+healAfter+e.within(healWithin))
+		after, before := cmp.Or(sa.conn.HealAfter, DefaultHealAfter), cmp.Or(sa.conn.HealBefore, DefaultHealBefore)
+		sa.rekeyAt = sooner(sa.rekeyAt, e.now+int64(after)+e.within(int64(before-after)))
 	}
 	e.schedule(sa)
 }

@@ -1,7 +1,9 @@
 package ike
 
 import (
+	"cmp"
 	"math"
+	"time"
 
 	"blackswan/ticket"
 	"blackswan/wire"
@@ -26,9 +28,11 @@ func (sa *SA) endsAt() int64 {
 	return sooner(sa.reauth, sa.born+int64(sa.conn.Lifetime/1e9))
 }
 
-// oldLogin is how old a login may be, in s, on which a gateway of ours grants
-// tickets (rule D8).
-const oldLogin = int64(ticket.DefaultSinceAuth / 1e9)
+// oldLogin is how old a login may be, in s, on which tickets are granted (rule
+// D8): at a client, what it takes its gateway to want.
+func (c *Connection) oldLogin() int64 {
+	return int64(cmp.Or(c.Grant.SinceAuth, ticket.DefaultSinceAuth) / time.Second)
+}
 
 // planEnd sets endAt anew: when the gateway ends sa, when the client begins to
 // replace it. Of its authentication a client uses four fifths to nine tenths,
@@ -51,7 +55,7 @@ func (e *Endpoint) planEnd(sa *SA) {
 			left = min(left, 8*tenth+e.within(tenth))
 		}
 		if sa.conn.Tickets {
-			tenth := e.until(sa.fullAuth+oldLogin) / 10
+			tenth := e.until(sa.fullAuth+sa.conn.oldLogin()) / 10
 			left = min(left, 8*tenth+tenth/256*int64(sa.ours()>>8&255)) // nobody can foretell our SPIs
 		}
 		sa.endAt = e.now + max(left, soonestReauth-(e.wall-sa.fullAuth)*1e9)

@@ -242,7 +242,7 @@ func TestPrint(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v\n%s", got, want, text)
 	}
-	for _, line := range []string{"lifetime: 24h0m0s", "dpd: never", "dpd: 30s", "fragment: 1252", "roll_call: all", "- dynamic"} {
+	for _, line := range []string{"lifetime: 24h0m0s", "since_ke: 24h0m0s", "since_auth: 168h0m0s", "dpd: never", "dpd: 30s", "fragment: 1252", "roll_call: all", "- dynamic"} {
 		if !strings.Contains(string(text), line) {
 			t.Errorf("no %q in\n%s", line, text)
 		}
@@ -260,7 +260,7 @@ func TestEveryFieldHasOneKey(t *testing.T) {
 		{reflect.TypeFor[blackswan.Side](), "id auth cert key ca crl"},
 		{reflect.TypeFor[blackswan.Tunnel](), "name mtu addresses encap replay_window"},
 		{reflect.TypeFor[blackswan.Volume](), "packets octets"},
-		{reflect.TypeFor[blackswan.TicketPolicy](), "off lifetime renewal"},
+		{reflect.TypeFor[blackswan.TicketPolicy](), "off lifetime since_ke since_auth heal_after heal_before renewal"},
 		{reflect.TypeFor[blackswan.Timers](), "retry liveness"},
 		{reflect.TypeFor[blackswan.Backoff](), "initial max tries"},
 	} {

@@ -11,7 +11,9 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"blackswan"
+	"blackswan/ike"
 	"blackswan/internal/propose"
+	"blackswan/ticket"
 )
 
 // redacted stands for a secret in what is printed.
@@ -128,11 +130,18 @@ func effectiveConnection(c blackswan.Connection, role blackswan.Role) blackswan.
 	} else {
 		c.Routability = cmp.Or(c.Routability, "before")
 	}
-	c.Lifetime = cmp.Or(c.Lifetime, 24*time.Hour)
+	c.Lifetime = cmp.Or(c.Lifetime, min(cmp.Or(c.Tickets.SinceKE, ticket.DefaultSinceKE), 24*time.Hour))
 	c.ChildLifetime = cmp.Or(c.ChildLifetime, time.Hour)
 	if !c.Tickets.Off {
 		c.Tickets.Renewal = cmp.Or(c.Tickets.Renewal, "ask")
 		c.Tickets.Lifetime = min(cmp.Or(c.Tickets.Lifetime, 24*time.Hour), c.Lifetime)
+		c.Tickets.SinceAuth = cmp.Or(c.Tickets.SinceAuth, ticket.DefaultSinceAuth)
+		if role == blackswan.RoleClient {
+			c.Tickets.HealAfter = cmp.Or(c.Tickets.HealAfter, ike.DefaultHealAfter)
+			c.Tickets.HealBefore = cmp.Or(c.Tickets.HealBefore, ike.DefaultHealBefore)
+		} else {
+			c.Tickets.SinceKE = cmp.Or(c.Tickets.SinceKE, ticket.DefaultSinceKE)
+		}
 	}
 	return c
 }
