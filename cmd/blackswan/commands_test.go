@@ -150,6 +150,7 @@ func TestPKI(t *testing.T) {
 	ports := freePorts(t)
 	config := filepath.Join(p.home, "gateway.yaml")
 	text := fmt.Sprintf("listen: [127.0.0.1]\nport: %s\nnat_port: %s\nconnections:\n  - name: all\n"+
+		"    ike: [aes256gcm16-prfsha256-x25519]\n"+ // which Wireshark can read
 		"    local: {id: gw.example.org, auth: cert, cert: gw.pem, key: gw.key}\n"+
 		"    remote: {id: '*@example.org', auth: cert, ca: [pki/ca.pem]}\n", ports[0], ports[1])
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {

@@ -59,6 +59,7 @@ gateway and starts it again.
 func (f *stormFlags) add(c *cobra.Command) {
 	c.Flags().IntVar(&f.Clients, "clients", 1000, "how many clients")
 	c.Flags().BoolVar(&f.Self, "self", false, "start a gateway of our own, and kill it")
+	c.Flags().IntVar(&f.Cores, "cores", 1, "with --self: CPUs that the gateway has for itself, if the machine has more (0: it shares all)")
 	c.Flags().Uint16Var(&f.natPort, "nat-port", 0, "the gateway's port for NAT traversal")
 	c.Flags().StringVar(&f.from, "from", "", "prefix of own addresses, which this machine must have (default 127.64.0.0/10 to a gateway on the loopback interface, else one address for all)")
 	c.Flags().BoolVar(&f.Ports, "ports", false, "the clients have one address and each a source port of its own, as behind a NAT")

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Process is a child that prints lines of JSON.
@@ -45,8 +47,8 @@ func Start(role string, cmd *exec.Cmd) (*Process, error) {
 
 // Watch starts a child whose log on stderr is JSON, and returns when the log
 // says message; line takes that line. The child dies with this process, however
-// that ends.
-func Watch(role string, cmd *exec.Cmd, message string, line any) (*Process, error) {
+// that ends. It runs on the CPUs that are named; nil: those of this process.
+func Watch(role string, cmd *exec.Cmd, cpus *unix.CPUSet, message string, line any) (*Process, error) {
 	p := &Process{role: role, cmd: cmd, said: &tail{}, ended: make(chan struct{})}
 	log, err := cmd.StderrPipe()
 	if err != nil {
@@ -56,11 +58,18 @@ func Watch(role string, cmd *exec.Cmd, message string, line any) (*Process, erro
 	started := make(chan error)
 	heard := make(chan struct{})
 	go func() {
-		// The kernel means the thread that started the child: it stays.
+		// The kernel means the thread that started the child: it stays as
+		// long as the child, and ends with this goroutine.
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
 		defer close(p.ended)
-		started <- cmd.Start()
+		err := error(nil)
+		if cpus != nil { // the child has those of the thread
+			err = unix.SchedSetaffinity(0, cpus)
+		}
+		if err == nil {
+			err = cmd.Start()
+		}
+		started <- err
 		<-heard // Wait closes what is read
 		_ = cmd.Wait()
 	}()

@@ -38,7 +38,7 @@ func TestStart(t *testing.T) {
 
 func TestWatch(t *testing.T) {
 	var line struct{ Time string }
-	p, err := Watch("gateway", shell(`echo '{"msg":"early"}' >&2; echo '{"msg":"listening","time":"now"}' >&2; while :; do echo '{"msg":"more"}' >&2; sleep 0.01; done`), "listening", &line)
+	p, err := Watch("gateway", shell(`echo '{"msg":"early"}' >&2; echo '{"msg":"listening","time":"now"}' >&2; while :; do echo '{"msg":"more"}' >&2; sleep 0.01; done`), nil, "listening", &line)
 	if err != nil || line.Time != "now" {
 		t.Fatalf("%+v, %v", line, err)
 	}
@@ -51,11 +51,11 @@ func TestWatch(t *testing.T) {
 }
 
 func TestWatchOfOneThatEnds(t *testing.T) {
-	_, err := Watch("gateway", shell(`echo '{"msg":"the port is taken"}' >&2; exit 1`), "listening", &struct{}{})
+	_, err := Watch("gateway", shell(`echo '{"msg":"the port is taken"}' >&2; exit 1`), nil, "listening", &struct{}{})
 	if err == nil || !strings.Contains(err.Error(), "the port is taken") {
 		t.Error(err)
 	}
-	if _, err := Watch("gateway", exec.Command("/nonexistent"), "listening", &struct{}{}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Watch("gateway", exec.Command("/nonexistent"), nil, "listening", &struct{}{}); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
 }

@@ -4,10 +4,12 @@ import "blackswan/wire"
 
 // DefaultIKE is what an IKE SA is offered and accepted with when nothing is
 // configured: ciphers that authenticate by themselves before AES-CBC,
-// Curve25519 before the NIST curves before MODP (RFC 8247). The slices are new.
+// Curve25519 before the NIST curves before MODP (RFC 8247). Of the ciphers
+// ChaCha20-Poly1305 is the first: an IKE SA has few and short messages, and the
+// key schedule of AES costs more than they do. The slices are new.
 func DefaultIKE() []IKE {
 	return []IKE{
-		{Encr: aeads(), PRF: prfs(), KE: groups()},
+		{Encr: []Alg{chacha, gcm256, gcm128}, PRF: prfs(), KE: groups()},
 		{Encr: plains(), Integ: integs(), PRF: prfs(), KE: groups()},
 	}
 }
@@ -19,14 +21,16 @@ func DefaultESP() []ESP {
 	esn := []wire.TransformID{wire.ESNYes, wire.ESNNo}
 	ke := append(groups(), wire.KENone)
 	return []ESP{
-		{Encr: aeads(), KE: ke, ESN: esn},
+		{Encr: []Alg{gcm256, gcm128, chacha}, KE: ke, ESN: esn},
 		{Encr: plains(), Integ: integs(), KE: ke, ESN: esn},
 	}
 }
 
-func aeads() []Alg {
-	return []Alg{{wire.ENCRAESGCM16, 256}, {wire.ENCRAESGCM16, 128}, {wire.ENCRChaCha20Poly1305, 0}}
-}
+var (
+	gcm256 = Alg{wire.ENCRAESGCM16, 256}
+	gcm128 = Alg{wire.ENCRAESGCM16, 128}
+	chacha = Alg{wire.ENCRChaCha20Poly1305, 0}
+)
 
 func plains() []Alg { return []Alg{{wire.ENCRAESCBC, 256}, {wire.ENCRAESCBC, 128}} }
 

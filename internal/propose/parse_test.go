@@ -10,9 +10,6 @@ import (
 )
 
 var (
-	gcm256 = Alg{wire.ENCRAESGCM16, 256}
-	gcm128 = Alg{wire.ENCRAESGCM16, 128}
-	chacha = Alg{wire.ENCRChaCha20Poly1305, 0}
 	cbc256 = Alg{wire.ENCRAESCBC, 256}
 	cbc128 = Alg{wire.ENCRAESCBC, 128}
 )

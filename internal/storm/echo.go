@@ -49,7 +49,7 @@ func Echo(ctx context.Context, log *slog.Logger) error {
 // microseconds.
 func (s *storm) echoCPU(ctx context.Context) (float64, error) {
 	var said struct{ Address netip.AddrPort }
-	p, err := child.Watch("echo", s.Command(ctx, EchoCommand, "--json"), "listening", &said)
+	p, err := child.Watch("echo", s.Command(ctx, EchoCommand, "--json"), s.cores.give(), "listening", &said)
 	if err != nil {
 		return 0, fmt.Errorf("storm: %w", err)
 	}

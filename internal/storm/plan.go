@@ -30,7 +30,7 @@ const (
 	DefaultAtOnce = 256
 
 	DefaultID  = "client-%d@storm"
-	DefaultIKE = "aes256gcm16-prfsha256-x25519"
+	DefaultIKE = "chacha20poly1305-prfsha256-x25519"
 	DefaultESP = "aes256gcm16"
 )
 

@@ -39,7 +39,8 @@ type Report struct {
 	GatewayCPUFull   float64 `json:"gateway_cpu_us_full"`
 	GatewayCPUResume float64 `json:"gateway_cpu_us_resume"` // after the crash
 	GatewayCPUQuiet  float64 `json:"gateway_cpu_us_quiet"`  // of a resume without a crash
-	EchoCPU          float64 `json:"echo_cpu_us"`           // of two echoes of 300 octets by UDP, in the same run
+	GatewayCores     int     `json:"gateway_cores"`         // CPUs that the gateway had for itself; 0: it shared all
+	EchoCPU          float64 `json:"echo_cpu_us"`           // of two echoes of 300 octets by UDP, in the same run and on the same CPUs
 
 	GatewayRSS        int64   `json:"gateway_rss_bytes"`        // with every client connected
 	GatewayRSSPerSA   float64 `json:"gateway_rss_bytes_per_sa"` // of that, what came with the clients

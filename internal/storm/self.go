@@ -113,7 +113,7 @@ func (g *own) certify() error {
 func (g *own) start(ctx context.Context) (time.Time, error) {
 	var said struct{ Time time.Time }
 	cmd := g.o.Command(ctx, "gateway", "--json", "--config", filepath.Join(g.dir, "gateway.yaml"))
-	p, err := child.Watch("gateway", cmd, "listening", &said)
+	p, err := child.Watch("gateway", cmd, g.o.cores.give(), "listening", &said)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("storm: %w", err)
 	}

@@ -25,8 +25,10 @@ type Options struct {
 	Clients int
 
 	// Self starts a gateway of our own as a child on the loopback interface,
-	// and kills it; Gateway, NATPort, PSK and Crash are then made up.
-	Self bool
+	// and kills it; Gateway, NATPort, PSK and Crash are then made up. So many
+	// CPUs are the gateway's alone, if there are more; 0: it shares all.
+	Self  bool
+	Cores int
 
 	Gateway   netip.AddrPort // its IKE port
 	NATPort   uint16         // its port for NAT traversal
@@ -64,6 +66,8 @@ type Options struct {
 	Revoke  func(dir string) error
 
 	Progress io.Writer // a bar and words; nil: none
+
+	cores cores // what Cores made of this machine's
 }
 
 // MaxClients is what the storm has room for.
@@ -105,6 +109,10 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	}
 	var gateway *own
 	if o.Self {
+		if o.cores, err = part(o.Cores); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, o.cores.join()) }()
 		if gateway, err = raise(ctx, &o); err != nil {
 			return nil, err
 		}
@@ -132,7 +140,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 
 // gather makes the crowds: one for each CPU.
 func (s *storm) gather(ctx context.Context) error {
-	n := min(runtime.NumCPU(), s.Clients)
+	n := min(runtime.GOMAXPROCS(0), s.Clients)
 	for i := range n {
 		first, end := s.Clients*i/n, s.Clients*(i+1)/n
 		c, err := newCrowd(s.plan, first, end-first, s.began)
@@ -146,7 +154,7 @@ func (s *storm) gather(ctx context.Context) error {
 }
 
 func (s *storm) run(ctx context.Context) (_ *Report, err error) {
-	r := &Report{Clients: s.Clients, BrokenRing: s.BreakRing}
+	r := &Report{Clients: s.Clients, GatewayCores: s.cores.n, BrokenRing: s.BreakRing}
 	before := s.Process.usage()
 	began := time.Now()
 	if err := s.walk(ctx, "connect", (*crowd).connect, s.pace(), s.Clients); err != nil {
