@@ -344,7 +344,8 @@ func (e *Endpoint) acceptAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 		e.sent(sa)
 	case childless:
 	case refusal == 0:
-		if k := e.install(sa, child); k.waits { //rfc:5723-4.3.4-1 5723-5-13
+		k := e.install(sa, child) //rfc:5723-4.3.4-1 5723-5-13
+		if k.waits {
 			k.readyAt = e.now + firstUse //rfc:7296-2.8-7
 		}
 	default:
