@@ -68,7 +68,7 @@ func (e *Endpoint) requestIn(sa *SA, p Packet, h wire.Header) {
 		// message 1 met no NAT its source is the client's own, by a hash that AUTH
 		// covers: a copy of IKE_AUTH from elsewhere does not change it.
 		own := sa.remote.ip
-		sa.local, sa.remote, sa.marker = pack(p.Local), pack(p.Remote), p.Marker //rfc:5723-4.3.2-8 5723-5-5
+		sa.local, sa.remote, sa.marker = pack(p.Local), pack(p.Remote), p.Marker //rfc:5723-4.3.2-8 5723-5-5 4555-3.3-1
 		if sa.half.direct {
 			sa.remote.ip = own
 		}
@@ -326,7 +326,7 @@ func (e *Endpoint) acceptAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 	e.addToken(w, sa) //rfc:6290-4.2-1 6290-4.2-2 6290-4.2-3 6290-4.3-3
 	e.addLifetime(w, sa)
 	switch {
-	case away:
+	case away: //rfc:5685-6-3
 		w.Notify(wire.Notify{Type: wire.NotifyRedirect, Data: e.drain.to})
 	case refusal != 0:
 		w.Notify(wire.Notify{Type: refusal})
@@ -372,7 +372,7 @@ func (e *Endpoint) addTicket(w *wire.Writer, sa *SA) {
 // addLifetime says until when the authentication holds: RFC 4478, rule E1.
 func (e *Endpoint) addLifetime(w *wire.Writer, sa *SA) {
 	if sa.conn.Reauth > 0 && !sa.resumed {
-		sa.reauth = sooner(sa.reauth, e.wall+int64(sa.conn.Reauth/1e9))
+		sa.reauth = sooner(sa.reauth, e.wall+int64(sa.conn.Reauth/1e9)) //rfc:4478-2-1
 	}
 	if sa.reauth == 0 {
 		return

@@ -87,7 +87,7 @@ func (e *Endpoint) releaseChildren(w *wire.Writer, sa *SA) {
 			if k == nil {
 				continue
 			}
-			if !k.asked { //rfc:7296-1.4.1-2
+			if !k.asked { //rfc:7296-1.4.1-2 7296-2.25.1-3
 				in := spiBytes(k.in)
 				own = append(own, in[:]...)
 			}

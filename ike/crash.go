@@ -438,5 +438,5 @@ func (e *Endpoint) follow(sa *SA, p Packet) {
 	e.moveTo(sa, pack(p.Local), pack(p.Remote))
 	sa.marker = p.Marker
 	e.noteRollCall(sa)
-	e.moveChildren(sa)
+	e.moveChildren(sa) //rfc:4555-3.8-7
 }

@@ -52,7 +52,7 @@ func (e *Endpoint) drainSome() {
 // sent lets an SA that has acknowledged its REDIRECT go in silence, some time
 // later: its client makes the new SA first.
 func (e *Endpoint) sent(sa *SA) {
-	sa.expires = e.now + int64(e.cfg.Timers.DrainGrace)
+	sa.expires = e.now + int64(e.cfg.Timers.DrainGrace) //rfc:5685-5-5
 }
 
 // goesAway says that whoever sent the first message at hand follows REDIRECT

@@ -207,7 +207,7 @@ func (e *Endpoint) copyTo(to, from *SA) {
 	to.Client, to.form, to.method = from.Client, from.form, from.method
 	to.marker, to.frag, to.rollCall, to.behind, to.natted = from.marker, from.frag, from.rollCall, from.behind, from.natted
 	to.redirects, to.mobike, to.local, to.remote = from.redirects, from.mobike, from.local, from.remote
-	to.fullAuth, to.reauth = from.fullAuth, from.reauth
+	to.fullAuth, to.reauth = from.fullAuth, from.reauth //rfc:4478-2-4
 	e.counts.established++
 	if to.redirects {
 		e.counts.redirects++

@@ -130,7 +130,7 @@ func (e *Endpoint) response(sa *SA, p Packet, h wire.Header) {
 	}
 	switch {
 	case kind == requestRedirect:
-		e.sent(sa)
+		e.sent(sa) //rfc:5685-5-3
 	case kind == requestDelete:
 		e.ended(sa, sa.end("deleted by us"), false)
 		return
@@ -201,8 +201,8 @@ func (e *Endpoint) informed(sa *SA, h wire.Header) {
 		e.ended(sa, "the peer refused us", true)
 		return
 	}
-	e.takeTokens(sa) //rfc:6290-4.4-2
-	if e.takeLifetime(sa) {
+	e.takeTokens(sa)        //rfc:6290-4.4-2
+	if e.takeLifetime(sa) { //rfc:4478-2-9
 		e.planEnd(sa)
 	}
 	refusal, moved := e.relocate(sa)

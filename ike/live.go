@@ -109,7 +109,7 @@ func (e *Endpoint) patient(sa *SA, x *exchange) bool {
 	if sa.replaced() {
 		return sa.state == stateEstablished
 	}
-	return sa.mobike && !sa.Client && x.kind != requestDelete && e.now-x.began < patience
+	return sa.mobike && !sa.Client && x.kind != requestDelete && e.now-x.began < patience //rfc:4555-3.11-1
 }
 
 // mayHaste says that giving sa up soon costs no login, or that nobody was ever

@@ -63,7 +63,7 @@ func (e *Endpoint) hint(sa *SA) {
 		return
 	}
 	sa.hinted = e.now
-	e.request(sa, requestEmpty)
+	e.request(sa, requestEmpty) //rfc:4555-3.5-1
 }
 
 // unreachable is the hint of an ICMP message about a packet to that address.
@@ -166,7 +166,7 @@ func (e *Endpoint) woke(sa *SA) {
 	sa.hinted = e.now
 	e.doubt(sa)
 	if sa.mobike {
-		e.requestAnew(sa, requestMove)
+		e.requestAnew(sa, requestMove) //rfc:4555-3.8-5
 		return
 	}
 	e.press(sa)

@@ -85,7 +85,7 @@ func (t *tunnel) learnPaths(m *message, from netip.Addr) {
 		t.ways = &ways{}
 	}
 	x := t.ways
-	x.paths, x.tried, x.seen = append(x.paths[:0], from), 0, nil
+	x.paths, x.tried, x.seen = append(x.paths[:0], from), 0, nil //rfc:4555-3.6-1
 	for _, n := range m.notes[:m.nNotes] {
 		a, ok := netip.AddrFromSlice(n.Data)
 		if ok && len(x.paths) < maxPaths && n.Type == additional(a) && !a.Is4In6() && !slices.Contains(x.paths, a) {
@@ -130,7 +130,7 @@ func (e *Endpoint) relocate(sa *SA) (refusal wire.NotifyType, moved bool) {
 	case e.altered():
 		e.drop(DropPath)
 		return wire.NotifyUnexpectedNATDetected, false
-	case sa.Client:
+	case sa.Client: //rfc:4555-3.5-7
 		if none || more { // an update is ours alone to ask for (RFC 4555 3.5)
 			e.gatewayMoved(sa)
 		}
@@ -165,18 +165,18 @@ func (e *Endpoint) addMobility(w *wire.Writer, sa *SA, refusal wire.NotifyType) 
 // Child SAs follow when the new address has proved to be the client's.
 func (e *Endpoint) move(sa *SA) {
 	before := sa.remote.ip
-	e.moveTo(sa, pack(e.asker.Local), pack(e.asker.Remote))
+	e.moveTo(sa, pack(e.asker.Local), pack(e.asker.Remote)) //rfc:4555-3.5-4
 	sa.marker = e.asker.Marker
 	if e.msg.has(wire.NotifyNATDetectionSourceIP) {
 		sa.behind, sa.natted = e.detectNAT(sa)
 	}
 	e.again(sa) // what is open has gone to where the client was
 	e.noteRollCall(sa)
-	check := sa.conn.Routability != RoutabilityOff && (sa.remote.ip != before || sa.asks(requestRoute))
+	check := sa.conn.Routability != RoutabilityOff && (sa.remote.ip != before || sa.asks(requestRoute)) //rfc:4555-3.7-2
 	if check {
 		e.requestAnew(sa, requestRoute) //rfc:4555-3.7-1
 	}
-	if !check || sa.conn.Routability == RoutabilityAfter {
+	if !check || sa.conn.Routability == RoutabilityAfter { //rfc:4555-3.7-3 4555-3.7-4
 		e.moveChildren(sa)
 		e.event(sa, Event{Kind: EventMoved})
 	}
@@ -205,7 +205,7 @@ func (e *Endpoint) addPath(w *wire.Writer, sa *SA, kind requestKind) (cookie [co
 	if kind == requestMove {
 		w.Notify(wire.Notify{Type: wire.NotifyUpdateSAAddresses})
 	}
-	if kind == requestMove || kind == requestEmpty && sa.Client && sa.mobike && sa.natted {
+	if kind == requestMove || kind == requestEmpty && sa.Client && sa.mobike && sa.natted { //rfc:4555-3.8-1 4555-3.8-3
 		e.addDetection(w, sa, Packet{Local: sa.local.addrPort(), Remote: sa.remote.addrPort()})
 	}
 	if kind == requestMove || kind == requestRoute {
@@ -224,7 +224,7 @@ func (e *Endpoint) pathAnswered(sa *SA, x *exchange) (ended bool) {
 			e.deleteSA(sa) //rfc:4555-3.7-8
 			return true
 		}
-		if sa.asks(x.kind) { // a newer one is on its way
+		if sa.asks(x.kind) { // a newer one is on its way //rfc:4555-3.5-3 4555-3.7-9
 			return false
 		}
 	}
@@ -238,7 +238,7 @@ func (e *Endpoint) pathAnswered(sa *SA, x *exchange) (ended bool) {
 		return e.updateAnswered(sa)
 	case requestEmpty:
 		if t := sa.tun; t != nil && sa.mobike && sa.natted && !e.sameMapping(t) {
-			e.request(sa, requestMove) // RFC 4555 3.8
+			e.request(sa, requestMove) // RFC 4555 3.8 //rfc:4555-3.8-4
 		}
 	}
 	return false
@@ -251,14 +251,14 @@ func (e *Endpoint) updateAnswered(sa *SA) (ended bool) {
 		return false
 	}
 	if e.msg.has(wire.NotifyUnacceptableAddresses) || e.msg.has(wire.NotifyUnexpectedNATDetected) {
-		if !e.nextPath(sa) {
+		if !e.nextPath(sa) { //rfc:4555-3.5-6
 			e.abandon(sa, "no path is acceptable")
 			return true
 		}
 		return false
 	}
 	if e.msg.has(wire.NotifyNATDetectionSourceIP) {
-		sa.behind, sa.natted = e.detectNAT(sa)
+		sa.behind, sa.natted = e.detectNAT(sa) //rfc:4555-3.5-5
 	}
 	e.sameMapping(t)
 	t.ways.tried = 0
@@ -306,7 +306,7 @@ func (e *Endpoint) nextPath(sa *SA) bool {
 		if a != at && a.Is4() == own.Is4() {
 			e.moveTo(sa, sa.local, addr{a.As16(), sa.remote.port})
 			e.doubt(sa)
-			e.requestAnew(sa, requestMove)
+			e.requestAnew(sa, requestMove) //rfc:4555-3.10-1
 			return true
 		}
 	}
@@ -322,7 +322,7 @@ func (e *Endpoint) doubt(sa *SA) {
 		return
 	}
 	c.open.hasty = true
-	e.again(sa)
+	e.again(sa) //rfc:4555-3.5-2
 }
 
 // gatewayMoved takes a gateway's new list of addresses (RFC 4555 3.6). If the

@@ -297,6 +297,37 @@ func TestRFC4555_3_5_MovesAgain(t *testing.T) {
 	}
 }
 
+// RFC 4555 3.7: what a client answers to the check of one address says nothing of
+// the next one, to which it has moved meanwhile: traffic waits for that check.
+func TestRFC4555_3_7_CheckOfAnotherAddress(t *testing.T) {
+	third := netip.MustParseAddrPort("203.0.113.77:500")
+	w := mobileWorld(t, "another check")
+	var answer Packet // to the first check, on its way
+	w.lose = func(from *node, p Packet) bool {
+		h, _ := wire.ParseHeader(p.Data)
+		if from != w.cl || !h.Response() {
+			return false
+		}
+		answer = Packet{Local: p.Remote, Remote: p.Local, Marker: p.Marker, Data: slices.Clone(p.Data)}
+		return true
+	}
+	w.moveClient(elsewhere)
+	w.deliver()
+	w.lose = func(from *node, p Packet) bool { return from == w.gw && p.Remote.Addr() == third.Addr() }
+	w.moveClient(third)
+	w.deliver()
+	w.give(w.gw, answer)
+	w.deliver()
+	if len(w.gw.moves) != 0 {
+		t.Errorf("traffic goes to %v, which has not answered", w.gw.lastMove())
+	}
+	w.lose = nil
+	w.run(10 * time.Second)
+	if w.gw.lastMove().Addr() != third.Addr() {
+		t.Errorf("traffic goes to %v in the end\n%s", w.gw.lastMove(), w.text())
+	}
+}
+
 // A request that was open when the client moved goes on from the new address.
 func TestRFC4555_3_5_OutstandingRequest(t *testing.T) {
 	w := mobileWorld(t, "outstanding")
@@ -304,7 +335,14 @@ func TestRFC4555_3_5_OutstandingRequest(t *testing.T) {
 	w.lose = dead(clAddr.Addr())
 	w.hold(w.cl, c, requestEmpty)
 	w.run(500 * time.Millisecond)
+	id := c.cold.open.id
 	w.moveClient(elsewhere)
+	if !slices.ContainsFunc(w.flight, func(p Packet) bool {
+		h, _ := wire.ParseHeader(p.Data)
+		return p.Local.Addr() == elsewhere.Addr() && h.MessageID == id
+	}) {
+		t.Error("it did not leave again at once")
+	}
 	w.run(time.Second)
 	w.same(g, c)
 	if g.remote.addrPort().Addr() != elsewhere.Addr() {

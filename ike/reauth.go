@@ -44,7 +44,7 @@ func (e *Endpoint) planEnd(sa *SA) {
 	case sa.tun == nil && end == 0, sa.tun != nil && end == 0 && !sa.conn.Tickets:
 		sa.endAt = 0
 	case sa.tun == nil:
-		sa.endAt = e.now + e.until(end) + int64(e.cfg.Timers.EndGrace)
+		sa.endAt = e.now + e.until(end) + int64(e.cfg.Timers.EndGrace) //rfc:4478-2-7
 	default:
 		left := int64(math.MaxInt64)
 		if end != 0 {
@@ -58,7 +58,7 @@ func (e *Endpoint) planEnd(sa *SA) {
 			tenth := e.until(sa.fullAuth+sa.conn.oldLogin()) / 10
 			left = min(left, 8*tenth+tenth/256*int64(sa.ours()>>8&255)) // nobody can foretell our SPIs
 		}
-		sa.endAt = e.now + max(left, soonestReauth-(e.wall-sa.fullAuth)*1e9)
+		sa.endAt = e.now + max(left, soonestReauth-(e.wall-sa.fullAuth)*1e9) //rfc:4478-5-1
 	}
 	e.schedule(sa)
 }
@@ -77,10 +77,10 @@ func (e *Endpoint) outlived(sa *SA) {
 		e.deleteSA(sa)
 	case t == nil || over && t.sa == sa.handle():
 		e.event(sa, Event{Kind: EventOutlived})
-		e.deleteSA(sa)
+		e.deleteSA(sa) //rfc:4478-2-3
 	case t.sa == sa.handle():
 		e.event(sa, Event{Kind: EventReauth})
-		e.replace(sa, false)
+		e.replace(sa, false) //rfc:4478-2-5
 	}
 }
 
@@ -147,7 +147,7 @@ func (e *Endpoint) retire(sa *SA) {
 	if sa.resumed {
 		e.down(old, "resumed elsewhere", false)
 	} else {
-		e.deleteSA(old)
+		e.deleteSA(old) //rfc:4478-2-10 5685-5-4 5685-6-4
 	}
 }
 
@@ -160,7 +160,7 @@ func (e *Endpoint) takeLifetime(sa *SA) bool {
 		return false
 	}
 	left := int64(n.Data[0])<<24 | int64(n.Data[1])<<16 | int64(n.Data[2])<<8 | int64(n.Data[3])
-	sa.reauth = e.wall + max(left, 1)
+	sa.reauth = e.wall + max(left, 1) //rfc:4478-2-6
 	if sa.cert != nil {
 		sa.reauth = sooner(sa.reauth, sa.cert.NotAfter)
 	}

@@ -86,7 +86,7 @@ func (e *Endpoint) redirectOf(sa *SA, ni []byte) (wire.Redirect, bool) {
 		return wire.Redirect{}, false
 	}
 	r, err := wire.ParseRedirect(n.Data)
-	if err != nil || !sa.Client || sa.tun == nil || !sa.conn.Redirects || string(r.Nonce) != string(ni) { //rfc:5685-3-5 5685-3-6 5685-9.2-5
+	if err != nil || !sa.Client || sa.tun == nil || !sa.conn.Redirects || string(r.Nonce) != string(ni) { //rfc:5685-3-5 5685-3-6 5685-9.2-5 5685-10-1
 		e.drop(DropRedirect)
 		return r, false
 	}
@@ -115,8 +115,9 @@ func (e *Endpoint) redirected(t *tunnel, r wire.Redirect, proved bool) bool {
 	d := t.stray()
 	oldest := d.followed[d.redirects%maxRedirects]
 	switch {
-	case !proved && !listed, pack(to) == t.ike[1], name == "" && !e.usable(Packet{Local: t.ike[0].addrPort(), Remote: to}),
-		oldest != 0 && e.now-oldest < redirectPeriod:
+	case pack(to) == t.ike[1], name == "" && !e.usable(Packet{Local: t.ike[0].addrPort(), Remote: to}),
+		!proved && !listed,                           //rfc:5685-3-7
+		oldest != 0 && e.now-oldest < redirectPeriod: //rfc:5685-7-1
 		e.drop(DropRedirect)
 		return false
 	case !to.IsValid() && d.wanted == name: // asked already

@@ -124,7 +124,7 @@ func (e *Endpoint) failed(sa *SA, err error) {
 	refused := err != errTimeout && resume // the gateway is there
 	old := e.sa(t.old) != nil
 	if !old && (err == errTimeout && !t.mapped || !refused && t.sentBy().IsValid()) {
-		t.nextGateway()
+		t.nextGateway() //rfc:4555-3.1-1
 	}
 	switch {
 	case old && t.elsewhere() && refused:
