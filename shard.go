@@ -207,7 +207,7 @@ func (s *shard) carryOut(now time.Time, forwarded bool) {
 			}
 		case ike.OutputAsk:
 			s.ask(o.Question)
-		case ike.OutputInstall, ike.OutputRemove, ike.OutputMove, ike.OutputPrefer:
+		case ike.OutputInstall, ike.OutputRemove, ike.OutputRetire, ike.OutputMove, ike.OutputPrefer:
 			if s.node.plane != nil {
 				s.carry(now, o)
 			}
@@ -302,7 +302,9 @@ func (s *shard) carry(now time.Time, o ike.Output) {
 	case ike.OutputInstall:
 		s.install(now, o.Child)
 	case ike.OutputRemove:
-		s.remove(o.Child)
+		s.remove(o.Child, s.node.plane.Remove)
+	case ike.OutputRetire:
+		s.remove(o.Child, s.node.plane.Retire)
 	case ike.OutputMove:
 		s.move(o.Child)
 	case ike.OutputPrefer:
@@ -328,8 +330,8 @@ func (s *shard) install(now time.Time, c *ike.Child) {
 	}
 }
 
-func (s *shard) remove(c *ike.Child) {
-	_ = s.node.plane.Remove(c.SPIIn)
+func (s *shard) remove(c *ike.Child, from func(spiIn uint32) error) {
+	_ = from(c.SPIIn)
 	if h := s.node.host; h != nil {
 		h.removed(c.SPIIn)
 	}

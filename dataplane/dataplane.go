@@ -88,6 +88,11 @@ type Plane interface {
 	// Remove ends the Child SA with that inbound SPI.
 	Remove(spiIn uint32) error
 
+	// Retire is Remove for one that both peers have ended. While another one of
+	// the peer stands in its place, what is on its way is taken for Linger more:
+	// the message that ends a Child SA may overtake its packets.
+	Retire(spiIn uint32) error
+
 	// Traffic is what the Child SA with that inbound SPI has carried.
 	Traffic(spiIn uint32) (Traffic, error)
 
@@ -132,6 +137,10 @@ const (
 
 // UsedAgain is the shortest time between two reports that a Child SA is used.
 const UsedAgain = 5 * time.Second
+
+// Linger is how long a Child SA that was replaced takes packets when it is
+// retired.
+const Linger = 5 * time.Second
 
 // Report is one thing that a Plane saw.
 type Report struct {

@@ -183,7 +183,7 @@ func (e *Endpoint) connected(sa *SA) {
 	sa.sent.Close()
 	e.establish(sa)
 	if refusal != nil {
-		e.removeChild(sa, &sa.child) // the SPI that we offered
+		e.removeChild(sa, &sa.child, OutputRemove) // the SPI that we offered
 	}
 	switch {
 	case childless:

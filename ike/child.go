@@ -28,7 +28,6 @@ const (
 	phaseUp                    // it carries traffic
 	phaseReplaced              // the peer has rekeyed it, and will delete it
 	phaseClosing               // our DELETE waits or is out
-	phaseLate                  // deleted; takes packets that were on their way
 )
 
 // child is a Child SA as the machine remembers it.
@@ -221,20 +220,21 @@ func (e *Endpoint) install(sa *SA, o offer) *child {
 	return c
 }
 
-// removeChildren takes all Child SAs of sa from the data plane.
-func (e *Endpoint) removeChildren(sa *SA) {
+// removeChildren takes all Child SAs of sa from the data plane, at once or as
+// both peers have agreed to.
+func (e *Endpoint) removeChildren(sa *SA, how OutputKind) {
 	for sa.child.in != 0 {
-		e.removeChild(sa, &sa.child)
+		e.removeChild(sa, &sa.child, how)
 	}
 }
 
-// removeChild takes c from the data plane. Another one becomes the SA's first
-// in its place.
-func (e *Endpoint) removeChild(sa *SA, c *child) {
+// removeChild takes c from the data plane: OutputRemove or OutputRetire. Another
+// one becomes the SA's first in its place.
+func (e *Endpoint) removeChild(sa *SA, c *child, how OutputKind) {
 	e.children.Delete(c.in)
 	if c.phase != phaseNone {
 		e.outbound.Delete(c.out)
-		e.tellChild(OutputRemove, sa, c)
+		e.tellChild(how, sa, c)
 	}
 	more := sa.more()
 	if c != &sa.child {
@@ -309,7 +309,7 @@ func (sa *SA) installed(yield func(*child) bool) {
 }
 
 // childIn is the installed Child SA with that inbound SPI, childOut the one
-// with that outbound SPI which is not deleted yet, or nil.
+// with that outbound SPI, or nil.
 func (sa *SA) childIn(spi uint32) *child {
 	for c := range sa.installed {
 		if c.in == spi {
@@ -321,7 +321,7 @@ func (sa *SA) childIn(spi uint32) *child {
 
 func (sa *SA) childOut(spi uint32) *child {
 	for c := range sa.installed {
-		if c.out == spi && c.phase != phaseLate {
+		if c.out == spi {
 			return c
 		}
 	}

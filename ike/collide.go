@@ -2,7 +2,6 @@ package ike
 
 import (
 	"bytes"
-	"slices"
 
 	"blackswan/wire"
 )
@@ -108,24 +107,13 @@ func (e *Endpoint) releaseChildren(w *wire.Writer, sa *SA) {
 	}
 }
 
-// released ends a Child SA that was deleted. While another one carries its
-// traffic it takes packets that are on their way for a moment.
+// released ends a Child SA that was deleted: its peer takes nothing by it any
+// more, and may have sent something before.
 func (e *Endpoint) released(sa *SA, k *child) {
 	if c := sa.cold; c != nil && c.ours != nil && c.ours.rival.in == k.in {
 		c.ours.rival = rival{} // the peer has compared the nonces before us
 	}
-	k.phase = phaseLate
-	if !sa.carries() {
-		e.removeChild(sa, k)
-		return
-	}
-	k.endAt = e.now + int64(e.cfg.Timers.Linger)
-	e.schedule(sa)
-	for _, x := range slices.Concat(sa.more(), []*child{&sa.child}) { // the newest last
-		if x.phase == phaseUp && !x.waits {
-			e.tellChild(OutputPrefer, sa, x) // the peer takes nothing by k any more
-		}
-	}
+	e.removeChild(sa, k, OutputRetire)
 }
 
 // releaseAnswered ends those that our DELETE has named.

@@ -82,7 +82,7 @@ type Timers struct {
 	CrowdStep   time.Duration  // first step of the wait before a full handshake (rule E7)
 	CrowdCap    time.Duration  // its cap
 	DrainGrace  time.Duration  // how long an SA that was sent away may take to go (RFC 5685 5)
-	Linger      time.Duration  // a Child SA that was replaced takes late packets for so long
+	Linger      time.Duration  // an IKE SA whose creator has to delete it waits for that for so long
 	EndGrace    time.Duration  // how long an SA outlives its authentication or lifetime (RFC 4478 2)
 }
 

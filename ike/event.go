@@ -33,6 +33,7 @@ const (
 	OutputAsk                           // Question
 	OutputInstall                       // Child
 	OutputRemove                        // Child: only its SPIs are set
+	OutputRetire                        // the same; if it was replaced, what its peer has sent before is still taken
 	OutputMove                          // Child: its SPIs, Local, Remote, Encap and Behind are set
 	OutputPrefer                        // Child: its SPIs are set; packets that fit several leave by it from now
 	OutputRecord                        // Record

@@ -132,6 +132,7 @@ func (e *Endpoint) response(sa *SA, p Packet, h wire.Header) {
 	case kind == requestRedirect:
 		e.sent(sa) //rfc:5685-5-3
 	case kind == requestDelete:
+		e.removeChildren(sa, OutputRetire)
 		e.ended(sa, sa.end("deleted by us"), false)
 		return
 	case e.msg.has(wire.NotifyInvalidSyntax): // fatal in both peers: RFC 7296 2.21.3
@@ -238,6 +239,7 @@ func (e *Endpoint) deleted(sa *SA, h wire.Header) bool {
 		if c := sa.cold; back == nil && c != nil && e.sa(c.heir) != nil {
 			e.confirmed(e.sa(c.heir)) // the peer has it
 		}
+		e.removeChildren(sa, OutputRetire)
 		e.ended(sa, sa.end("deleted by the peer"), false)
 		if back != nil {
 			e.nextRequest(back)

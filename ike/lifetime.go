@@ -132,8 +132,6 @@ func (e *Endpoint) tickAges(sa *SA) {
 // rekeyed ends its IKE SA, too: whoever needs it begins anew (RFC 7296 2.8).
 func (e *Endpoint) overdue(sa *SA, k *child) {
 	switch {
-	case k.phase == phaseLate:
-		e.removeChild(sa, k)
 	case k.phase == phaseUp && k.tries > 0:
 		e.event(sa, Event{Kind: EventOutlived})
 		e.deleteSA(sa) //rfc:7296-2.8-2

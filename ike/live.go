@@ -195,7 +195,7 @@ func (e *Endpoint) uncount(sa *SA) {
 func (e *Endpoint) discard(sa *SA) {
 	e.uncount(sa)
 	e.freeHalf(sa)
-	e.removeChildren(sa)
+	e.removeChildren(sa, OutputRemove)
 	e.release(sa)
 }
 
@@ -210,7 +210,7 @@ func (e *Endpoint) down(sa *SA, why string, silent bool) {
 	if c := sa.cold; c != nil && e.sa(c.heir) != nil {
 		e.known(e.sa(c.heir))
 	}
-	e.removeChildren(sa)
+	e.removeChildren(sa, OutputRemove)
 	if e.cfg.RollCall != RollCallOff {
 		e.record(sa, Record{Kind: RecordRollCallGone, Slot: int(sa.slot)})
 	}

@@ -303,7 +303,7 @@ func (e *Endpoint) createRefused(sa *SA, x *creation, err error) {
 		sa.wantsNoMore(x.ts)
 		return
 	case x.old != 0 && n == wire.NotifyChildSANotFound: // RFC 7296 2.25: drop it, and begin from scratch //rfc:7296-2.25-4
-		e.removeChild(sa, k)
+		e.removeChild(sa, k, OutputRemove)
 		e.wantChild(sa, x.ts)
 		return
 	}

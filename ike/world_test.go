@@ -74,8 +74,8 @@ type node struct {
 	records   []Record
 	kids      []Child
 	removed   []Child
+	retired   []uint32 // inbound SPIs of those that were removed as both sides agreed
 	preferred []uint32
-	leaves    []uint32 // SPIs of what is installed, what traffic leaves by last
 	roll      map[int]Entry
 	kidmap    map[int]Survivor
 	ticket    *Record
@@ -178,7 +178,6 @@ func (w *world) drain(n *node) {
 	for {
 		o, ok := n.e.Next()
 		if !ok {
-			w.leavesByLive(n)
 			return
 		}
 		switch o.Kind {
@@ -193,14 +192,15 @@ func (w *world) drain(n *node) {
 			c.IntegIn, c.IntegOut = append([]byte(nil), c.IntegIn...), append([]byte(nil), c.IntegOut...)
 			c.LocalTS, c.RemoteTS = slices.Clone(c.LocalTS), slices.Clone(c.RemoteTS)
 			n.kids = append(n.kids, c)
-			n.leave(c.SPIIn, c.Waits)
 		case OutputPrefer:
 			n.preferred = append(n.preferred, o.Child.SPIIn)
-			n.leave(o.Child.SPIIn, false)
 		case OutputMove:
 			n.moves = append(n.moves, *o.Child)
-		case OutputRemove:
+		case OutputRemove, OutputRetire:
 			n.removed = append(n.removed, *o.Child)
+			if o.Kind == OutputRetire {
+				n.retired = append(n.retired, o.Child.SPIIn)
+			}
 		case OutputRecord:
 			n.keep(*o.Record)
 		case OutputEvent:

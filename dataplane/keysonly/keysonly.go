@@ -50,6 +50,9 @@ func (p *Plane) Remove(spiIn uint32) error {
 	return nil
 }
 
+// Retire is Remove: nothing is on its way.
+func (p *Plane) Retire(spiIn uint32) error { return p.Remove(spiIn) }
+
 // Move is dataplane.Plane's.
 func (p *Plane) Move(spiIn uint32, to dataplane.Path) error {
 	p.mu.Lock()

@@ -19,6 +19,7 @@ func Run(t *testing.T, open func(t *testing.T) dataplane.Plane) {
 		"Transport":  transport,
 		"Borrowed":   borrowed,
 		"Unknown":    unknown,
+		"Retire":     retire,
 		"Move":       move,
 		"Concurrent": concurrent,
 		"Close":      closing,
@@ -117,6 +118,9 @@ func unknown(t *testing.T, p dataplane.Plane) {
 	if err := p.Remove(0x1234); !errors.Is(err, dataplane.ErrUnknown) {
 		t.Errorf("Remove of an unknown SPI: %v", err)
 	}
+	if err := p.Retire(0x1234); !errors.Is(err, dataplane.ErrUnknown) {
+		t.Errorf("Retire of an unknown SPI: %v", err)
+	}
 	if err := p.Move(0x1234, elsewhere); !errors.Is(err, dataplane.ErrUnknown) {
 		t.Errorf("Move of an unknown SPI: %v", err)
 	}
@@ -155,6 +159,29 @@ func move(t *testing.T, p dataplane.Plane) {
 	}
 }
 
+// retire: who installs sees a Child SA that was retired no more than one that was
+// removed, and its SPI may be used again.
+func retire(t *testing.T, p dataplane.Plane) {
+	for range 3 {
+		if err := p.Install(Child(0x1000)); err != nil {
+			t.Fatalf("Install: %v", err)
+		}
+		if err := p.Retire(0x1000); err != nil {
+			t.Fatalf("Retire: %v", err)
+		}
+		for what, err := range map[string]error{
+			"Retire": p.Retire(0x1000), "Remove": p.Remove(0x1000), "Move": p.Move(0x1000, elsewhere), "Prefer": p.Prefer(0x1000),
+		} {
+			if !errors.Is(err, dataplane.ErrUnknown) {
+				t.Errorf("%s of a retired one: %v", what, err)
+			}
+		}
+		if _, err := p.Traffic(0x1000); !errors.Is(err, dataplane.ErrUnknown) {
+			t.Errorf("Traffic of a retired one: %v", err)
+		}
+	}
+}
+
 func concurrent(t *testing.T, p dataplane.Plane) {
 	var all sync.WaitGroup
 	for g := range uint32(8) {
@@ -189,6 +216,9 @@ func closing(t *testing.T, p dataplane.Plane) {
 	}
 	if err := p.Remove(0x1000); !errors.Is(err, dataplane.ErrClosed) {
 		t.Errorf("Remove after Close: %v", err)
+	}
+	if err := p.Retire(0x1000); !errors.Is(err, dataplane.ErrClosed) {
+		t.Errorf("Retire after Close: %v", err)
 	}
 	if err := p.Move(0x1000, elsewhere); !errors.Is(err, dataplane.ErrClosed) {
 		t.Errorf("Move after Close: %v", err)

@@ -26,6 +26,7 @@ type child struct {
 	soft, hard    dataplane.Volume
 	esn           bool        // sequence numbers have 64 bits
 	transport     bool        // packets go without their IP header
+	retired       bool        // it takes what is on its way and no more; guarded by the plane's mu
 	waits         atomic.Bool // older ones send until this one was used
 	path          atomic.Pointer[path]
 	dropped       atomic.Uint64
@@ -41,7 +42,7 @@ type child struct {
 // outbound is the SA that packets leave by.
 type outbound struct {
 	mu      sync.Mutex    // of sa
-	sa      *esp.Out      // nil once removed
+	sa      *esp.Out      // nil once retired or removed
 	asked   time.Duration // when Unanswered was told last, the sender's
 	carried meter
 }
@@ -138,14 +139,18 @@ func (c *child) setPath(to dataplane.Path, mtu int, pulse *pulse) {
 	})
 }
 
-// wipe forgets the keys of c: it carries nothing more.
-func (c *child) wipe() {
-	c.out.mu.Lock()
-	c.out.sa.Wipe()
-	c.out.sa = nil
-	c.out.mu.Unlock()
-	c.in.mu.Lock()
-	c.in.sa.Wipe()
-	c.in.sa = nil
-	c.in.mu.Unlock()
+// wipe forgets the keys: nothing leaves any more.
+func (o *outbound) wipe() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.sa.Wipe()
+	o.sa = nil
+}
+
+// wipe forgets the keys: nothing comes in any more.
+func (i *inbound) wipe() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.sa.Wipe()
+	i.sa = nil
 }

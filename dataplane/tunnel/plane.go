@@ -164,7 +164,8 @@ func (p *Plane) Install(c dataplane.Child) error {
 		return err
 	}
 	if err := p.install(k, &c); err != nil {
-		k.wipe()
+		k.out.wipe()
+		k.in.wipe()
 		return err
 	}
 	if p.sender.wait.most > 0 {
@@ -181,11 +182,15 @@ func (p *Plane) install(k *child, c *dataplane.Child) error {
 	if p.children == nil {
 		return dataplane.ErrClosed
 	}
-	if p.children[k.spiIn] != nil {
+	before := p.children[k.spiIn]
+	if before != nil && !before.retired {
 		return fmt.Errorf("%w: %08x", dataplane.ErrInUse, k.spiIn)
 	}
 	if at, taken := p.policy.taken(k); taken {
 		return fmt.Errorf("%w: %v: give each peer addresses of its own, or wait until the other is gone", dataplane.ErrTaken, at)
+	}
+	if before != nil {
+		p.remove(before)
 	}
 	p.installs++
 	k.order = p.installs
@@ -244,12 +249,45 @@ func (p *Plane) Remove(spiIn uint32) error {
 	return nil
 }
 
-// remove ends c. p.mu is held.
-func (p *Plane) remove(c *child) {
-	delete(p.children, c.spiIn)
+// Retire is dataplane.Plane's. IKE and ESP come by sockets of their own, so a
+// DELETE may be read before packets that came earlier.
+func (p *Plane) Retire(spiIn uint32) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c, err := p.child(spiIn)
+	if err != nil {
+		return err
+	}
+	p.retire(c)
+	if !p.policy.replaced(c) {
+		p.remove(c)
+		return nil
+	}
+	time.AfterFunc(dataplane.Linger, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.children[spiIn] == c { // the plane is not closed, and the SPI nobody else's
+			p.remove(c)
+		}
+	})
+	return nil
+}
+
+// retire lets nothing leave by c any more. p.mu is held.
+func (p *Plane) retire(c *child) {
+	c.retired = true
 	p.policy.remove(c)
 	p.pulses.leave(c.path.Load().pulse)
-	c.wipe()
+	c.out.wipe()
+}
+
+// remove ends c. p.mu is held.
+func (p *Plane) remove(c *child) {
+	if !c.retired {
+		p.retire(c)
+	}
+	delete(p.children, c.spiIn)
+	c.in.wipe()
 }
 
 // Traffic is dataplane.Plane's.
@@ -269,7 +307,7 @@ func (p *Plane) child(spiIn uint32) (*child, error) {
 		return nil, dataplane.ErrClosed
 	}
 	c, there := p.children[spiIn]
-	if !there {
+	if !there || c.retired {
 		return nil, fmt.Errorf("%w: %08x", dataplane.ErrUnknown, spiIn)
 	}
 	return c, nil

@@ -102,6 +102,20 @@ func (p *policy) remove(c *child) {
 	}
 }
 
+// replaced tells whether another Child SA of the same peer reaches what c, which
+// is not in the table any more, has reached.
+func (p *policy) replaced(c *child) bool {
+	for i := range c.remote {
+		for _, prefix := range c.remote[i].Prefixes() {
+			routes, _ := p.to.Get(prefix)
+			if slices.ContainsFunc(routes, func(r route) bool { return r.child.peer == c.peer && r.child.connection == c.connection }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // lookup is the Child SA that a packet leaves by, or nil.
 func (p *policy) lookup(f *flow) *child {
 	routes, ok := p.to.Lookup(f.dst)

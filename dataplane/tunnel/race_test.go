@@ -76,7 +76,11 @@ func TestEverythingAtOnce(t *testing.T) {
 	})
 	busy(func(i int) {
 		n := i % children
-		_ = p.Remove(child(n).SPIIn)
+		if i%2 == 0 {
+			_ = p.Remove(child(n).SPIIn)
+		} else {
+			_ = p.Retire(child(n).SPIIn)
+		}
 		_ = p.Install(child(n))
 	})
 	busy(func(i int) {

@@ -178,7 +178,7 @@ func (m *machine) output(o ike.Output) {
 		c := m.plane[o.Child.SPIIn]
 		c.local, c.remote = o.Child.Local, o.Child.Remote
 		m.plane[o.Child.SPIIn] = c
-	case ike.OutputRemove:
+	case ike.OutputRemove, ike.OutputRetire:
 		delete(m.plane, o.Child.SPIIn)
 	case ike.OutputRecord:
 		m.record(o.SA, *o.Record)
