@@ -146,6 +146,7 @@ func TestWeResumeIntoLibreswan(t *testing.T) {
 	}
 	ours.Await(t, 0, `msg="no child sa"`)
 
+	awaitTicket(t, ours)
 	mark := pluto.Mark()
 	ours.Kill()
 	ours.Restart(t)
@@ -154,6 +155,7 @@ func TestWeResumeIntoLibreswan(t *testing.T) {
 		t.Errorf("our client after its own crash: %+v", status.Totals)
 	}
 
+	awaitTicket(t, ours)
 	ours.Kill()
 	pluto.Restart(t, "office")
 	pluto.Whack(t, "--impair", "revival")
