@@ -29,7 +29,7 @@ func (s *shard) ask(q *ike.Question) {
 		s.node.resolve(s, q, p)
 		return
 	}
-	if !questions.do(func() { s.answered(answer(q, p, s.node.wall(time.Now()))) }) {
+	if !questions.take(job{s.done, func() { s.answered(answer(q, p, s.node.wall(time.Now()))) }}) {
 		s.late = append(s.late, ike.Answer{ID: q.ID, Err: errBusy})
 	}
 }

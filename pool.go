@@ -10,11 +10,26 @@ import (
 // client costs none.
 type pool struct {
 	mu      sync.Mutex
-	waiting []func()
+	waiting []job
 	head    int
 	working int
 	workers int // at most
 	room    int // jobs that may wait
+}
+
+// job is slow work for somebody. When of is closed nobody waits for it any more.
+type job struct {
+	of <-chan struct{}
+	do func()
+}
+
+func (j *job) wanted() bool {
+	select {
+	case <-j.of:
+		return false
+	default:
+		return true
+	}
 }
 
 // questions is the pool of the process: its CPUs are shared by all.
@@ -24,13 +39,14 @@ var questions = &pool{workers: runtime.NumCPU(), room: poolRoom}
 // silence (rule E7).
 const poolRoom = 4096
 
-// do has f done, or reports false when too much waits.
-func (p *pool) do(f func()) bool {
+// take has a job done, unless it is in vain when its turn comes. It reports false
+// when too much waits.
+func (p *pool) take(j job) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.working < p.workers {
 		p.working++
-		go p.work(f)
+		go p.work(j)
 		return true
 	}
 	if len(p.waiting)-p.head >= p.room {
@@ -39,31 +55,34 @@ func (p *pool) do(f func()) bool {
 	if p.head >= p.room { // what was done makes room for what comes
 		p.waiting, p.head = append(p.waiting[:0], p.waiting[p.head:]...), 0
 	}
-	p.waiting = append(p.waiting, f)
+	p.waiting = append(p.waiting, j)
 	return true
 }
 
 // work does jobs while there are any. After each it lets go of its CPU: a shard
 // that waits for it serves resumes, which no full handshake may delay (rule E5),
 // and would get it only after ten milliseconds of key agreements otherwise.
-func (p *pool) work(f func()) {
-	for ok := true; ok; f, ok = p.next() {
-		f()
+func (p *pool) work(j job) {
+	for ok := true; ok; j, ok = p.next() {
+		j.do()
 		runtime.Gosched()
 	}
 }
 
-// next is the job that waits longest; without one the worker has left.
-func (p *pool) next() (func(), bool) {
+// next is the job that waits longest of those that are wanted; without one the
+// worker has left.
+func (p *pool) next() (job, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.head == len(p.waiting) {
-		p.waiting, p.head = p.waiting[:0], 0
-		p.working--
-		return nil, false
+	for p.head < len(p.waiting) {
+		j := p.waiting[p.head]
+		p.waiting[p.head] = job{}
+		p.head++
+		if j.wanted() {
+			return j, true
+		}
 	}
-	f := p.waiting[p.head]
-	p.waiting[p.head] = nil
-	p.head++
-	return f, true
+	p.waiting, p.head = p.waiting[:0], 0
+	p.working--
+	return job{}, false
 }

@@ -15,20 +15,20 @@ func TestPoolBounds(t *testing.T) {
 		release := make(chan struct{})
 		var mu sync.Mutex
 		var order []int
-		job := func(i int) func() {
-			return func() {
+		give := func(i int) bool {
+			return p.take(job{do: func() {
 				<-release
 				mu.Lock()
 				order = append(order, i)
 				mu.Unlock()
-			}
+			}})
 		}
 		for i := range 5 {
-			if !p.do(job(i)) {
+			if !give(i) {
 				t.Fatalf("job %d was refused", i)
 			}
 		}
-		if p.do(job(5)) {
+		if give(5) {
 			t.Error("a job beyond the room was taken")
 		}
 		for range 5 {
@@ -42,7 +42,7 @@ func TestPoolBounds(t *testing.T) {
 			t.Errorf("%d workers stay and %d jobs wait", p.working, len(p.waiting))
 		}
 		go func() { release <- struct{}{} }()
-		if !p.do(job(6)) {
+		if !give(6) {
 			t.Error("an empty pool refused a job")
 		}
 		synctest.Wait()
@@ -59,7 +59,7 @@ func TestPoolKeepsOrder(t *testing.T) {
 		give := func() {
 			i := next
 			next++
-			if !p.do(func() { step <- i }) {
+			if !p.take(job{do: func() { step <- i }}) {
 				t.Fatalf("job %d was refused", i)
 			}
 		}
@@ -82,6 +82,36 @@ func TestPoolKeepsOrder(t *testing.T) {
 	})
 }
 
+// TestPoolDropsWhatNobodyWaitsFor: the jobs of a shard that has ended cost those
+// who wait behind them no time.
+func TestPoolDropsWhatNobodyWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pool{workers: 1, room: 10}
+		step, ended := make(chan string), make(chan struct{})
+		give := func(of <-chan struct{}, what string) {
+			if !p.take(job{of, func() { step <- what }}) {
+				t.Fatalf("%s was refused", what)
+			}
+		}
+		give(ended, "under way")
+		for range 4 {
+			give(ended, "in vain")
+		}
+		give(make(chan struct{}), "wanted")
+		give(ended, "in vain")
+		close(ended)
+		for _, want := range []string{"under way", "wanted"} {
+			if got := <-step; got != want {
+				t.Fatalf("a job %s was done in place of one %s", got, want)
+			}
+		}
+		synctest.Wait()
+		if p.working != 0 || len(p.waiting) != 0 {
+			t.Errorf("%d workers stay and %d jobs wait", p.working, len(p.waiting))
+		}
+	})
+}
+
 // TestPoolLetsOthersGoFirst: a shard that wants the CPU of a worker waits for the
 // job at hand, not for all that wait: full handshakes do not delay resumes.
 func TestPoolLetsOthersGoFirst(t *testing.T) {
@@ -90,7 +120,7 @@ func TestPoolLetsOthersGoFirst(t *testing.T) {
 	var done atomic.Int64
 	most := int64(0)
 	for range 100 {
-		if !p.do(func() { done.Add(1) }) {
+		if !p.take(job{do: func() { done.Add(1) }}) {
 			t.Fatal("a job was refused")
 		}
 	}
