@@ -79,8 +79,12 @@ func (n *Node) Start(t testing.TB, env []string, command ...string) *Process {
 	return p
 }
 
-// showWhenFailed puts the log from a mark on into the log of a failed test.
+// showWhenFailed puts the log from a mark on into the log of a failed test. That
+// of the test which began a lasting process is closed long before the process is.
 func (p *Process) showWhenFailed(t testing.TB, from int) {
+	if l, ok := t.(lasting); ok {
+		t = l.TB
+	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("%s said:\n%s", p.name, strings.Join(p.log.since(from), "\n"))
