@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// mustBare is a port that hears all ESP of its address, whoever else on the
+// machine tests with it: a test that counts has a namespace of its own.
 func mustBare(t testing.TB, addr string) ESPPort {
 	t.Helper()
 	p, err := Bare(netip.MustParseAddr(addr), 0)
@@ -33,7 +35,9 @@ func skipWithout(t testing.TB, err error) {
 	t.Fatal(err)
 }
 
-func TestRFC4303_2_BareESP(t *testing.T) {
+func TestRFC4303_2_BareESP(t *testing.T) { inNamespace(t, loopbackMTU, func() { checkBare(t) }) }
+
+func checkBare(t *testing.T) {
 	for _, row := range []struct{ name, server, client, to, from string }{
 		{"IPv4", "127.0.0.2", "127.0.0.1", "127.0.0.2", "127.0.0.1"},
 		{"all IPv4", "0.0.0.0", "0.0.0.0", "127.0.0.2", "127.0.0.3"},
@@ -76,6 +80,10 @@ func TestRFC4303_2_BareESP(t *testing.T) {
 }
 
 func TestBareFragmentsAreWholeOrNothing(t *testing.T) {
+	inNamespace(t, loopbackMTU, func() { checkBareFragments(t) })
+}
+
+func checkBareFragments(t *testing.T) {
 	server, client := mustBare(t, "127.0.0.2"), mustBare(t, "127.0.0.1")
 	got := collect(t, server)
 	long := espPacket(5, 5, MaxDatagram+1)

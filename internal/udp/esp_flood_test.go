@@ -107,7 +107,7 @@ func TestRFC3948_2_1_ChecksumMayBeZero(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := packetsOf(burst(t, server)); len(got) != 2 || got[1].data != string(equal(2, 100)[1]) {
+	if got := packetsOf(arrive(t, server, 2)); len(got) != 2 || got[1].data != string(equal(2, 100)[1]) {
 		t.Errorf("%d packets", len(got))
 	}
 }
@@ -120,7 +120,9 @@ func TestESPAllocatesNothing(t *testing.T) {
 		checkESPAllocates(t, client, server, to)
 	})
 	t.Run("bare", func(t *testing.T) {
-		checkESPAllocates(t, mustBare(t, "127.0.0.1"), mustBare(t, "127.0.0.2"), netip.MustParseAddrPort("127.0.0.2:0"))
+		inNamespace(t, loopbackMTU, func() {
+			checkESPAllocates(t, mustBare(t, "127.0.0.1"), mustBare(t, "127.0.0.2"), netip.MustParseAddrPort("127.0.0.2:0"))
+		})
 	})
 }
 

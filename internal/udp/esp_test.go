@@ -48,7 +48,7 @@ func collect(t testing.TB, p ESPPort) collector {
 		defer close(c)
 		b := NewBurst()
 		for p.Receive(b) == nil {
-			c <- packetsOf(b)
+			c <- packetsOf(b.Runs)
 		}
 	}()
 	t.Cleanup(func() {
@@ -59,9 +59,9 @@ func collect(t testing.TB, p ESPPort) collector {
 	return c
 }
 
-func packetsOf(b *Burst) []packet {
+func packetsOf(runs []Run) []packet {
 	var all []packet
-	for _, r := range b.Runs {
+	for _, r := range runs {
 		for data := range slices.Chunk(r.Data, r.Size) {
 			all = append(all, packet{r.Local, r.Remote, string(data)})
 		}
