@@ -1,7 +1,6 @@
 package blackswan
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 
 var (
 	errBusy     = fmt.Errorf("blackswan: %w: the peer will try again", ike.ErrBusy)
-	errReloaded = errors.New("blackswan: the connection was changed meanwhile: the peer will try again")
+	errReloaded = fmt.Errorf("blackswan: %w: the connection was changed meanwhile", ike.ErrBusy)
 )
 
 // ask gives a question to the pool; its answer comes back by the shard's

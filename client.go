@@ -19,11 +19,13 @@ import (
 // the gateway, after its own restart and after a lost network.
 type Client struct {
 	*node
-	peer    *peer
-	gateway atomic.Pointer[netip.AddrPort] // nil until it is known
-	jar     *jar.Jar                       // nil: tickets live as long as the process
-	profile [32]byte
+	gateway   atomic.Pointer[netip.AddrPort] // nil until it is known
+	jar       *jar.Jar                       // nil: tickets live as long as the process
+	elsewhere chan struct{}                  // a reload names another gateway; has room for one
 }
+
+// peer is our connection as it is now.
+func (c *Client) peer() *peer { return (*c.peers.Load())[0] }
 
 // ErrKeepTicket is the cause with which a Run is cancelled that shall say
 // nothing to the gateway and keep its ticket for the next start:
@@ -50,7 +52,7 @@ func NewClient(cfg Config, connection string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{node: n, peer: (*n.peers.Load())[0]}
+	c := &Client{node: n, elsewhere: make(chan struct{}, 1)}
 	n.here, n.failed = c.here, c.lookAgain
 	if n.dir != nil {
 		if err := c.openJar(); err != nil {
@@ -80,15 +82,20 @@ func (c *Config) named(name string) (int, error) {
 // it does none of that. It always closes everything.
 func (c *Client) Run(ctx context.Context) error {
 	c.run()
-	if err := c.connect(ctx); err == nil {
+	err := c.connect(ctx, c.before())
+	for err == nil {
 		select {
 		case <-ctx.Done():
+			err = ctx.Err()
 		case <-c.stop:
-		case err := <-c.lost:
-			return errors.Join(err, c.Close()) // the ticket is good for the next start
+			err = errEnded
+		case err = <-c.lost:
+		case <-c.elsewhere:
+			err = c.connect(ctx, netip.Addr{})
 		}
-	} else if ctx.Err() == nil && !errors.Is(err, errEnded) {
-		return errors.Join(err, c.Close())
+	}
+	if err != ctx.Err() && !errors.Is(err, errEnded) && !errors.Is(err, errGone) {
+		return errors.Join(err, c.Close()) // the ticket is good for the next start
 	}
 	if !errors.Is(context.Cause(ctx), ErrKeepTicket) {
 		c.leave()
@@ -105,19 +112,35 @@ func (c *Client) Close() error {
 	return err
 }
 
-// connect finds the gateway and gives the machine its order.
-func (c *Client) connect(ctx context.Context) error {
-	gateway, err := c.find(ctx)
-	if err != nil {
-		return err
+// connect finds the gateway and gives the machine its order. known is where it
+// is, if that is known.
+func (c *Client) connect(ctx context.Context, known netip.Addr) error {
+	for {
+		p, gateway, err := c.find(ctx, known)
+		if err != nil || c.connectTo(p, gateway) {
+			return err
+		}
+	}
+}
+
+// connectTo gives the order, unless a reload has made another connection of p.
+func (c *Client) connectTo(p *peer, gateway netip.AddrPort) bool {
+	c.turn.Lock()
+	defer c.turn.Unlock()
+	if c.peer() != p {
+		return false
+	}
+	select {
+	case <-c.elsewhere: // it leads here already
+	default:
 	}
 	c.gateway.Store(&gateway)
-	order := ike.Command{Kind: ike.CommandConnect, Conn: c.peer.Connection, Local: c.localFor(gateway), Remote: gateway}
+	order := ike.Command{Kind: ike.CommandConnect, Conn: p.Connection, Local: c.localFor(gateway), Remote: gateway}
 	if c.jar != nil {
 		c.showTicket(&order)
 	}
 	c.shards[0].order(func(now time.Time) { c.shards[0].command(now, order) })
-	return nil
+	return true
 }
 
 // before is where the gateway was when a crash left the routes of the tunnel
@@ -129,49 +152,53 @@ func (c *Client) before() netip.Addr {
 	return c.host.net.Gateway()
 }
 
-// find is the address of the gateway. While names are not answered it asks
-// again, until we end: the network may not be there yet.
-func (c *Client) find(ctx context.Context) (netip.AddrPort, error) {
-	if a, err := netip.ParseAddr(c.peer.host); err == nil {
-		return netip.AddrPortFrom(a, c.peer.port), nil
-	}
-	if a := c.before(); a.IsValid() {
-		return netip.AddrPortFrom(a, c.peer.port), nil
-	}
+// find is the address of the gateway of our connection. While names are not
+// answered it asks again, until we end: the network may not be there yet.
+func (c *Client) find(ctx context.Context, known netip.Addr) (*peer, netip.AddrPort, error) {
 	wait := time.Second
 	for {
-		addrs, err := c.lookup(ctx, c.peer.host)
+		p := c.peer()
+		if a, err := netip.ParseAddr(p.host); err == nil {
+			return p, netip.AddrPortFrom(a, p.port), nil
+		}
+		if known.IsValid() {
+			return p, netip.AddrPortFrom(known, p.port), nil
+		}
+		addrs, err := c.lookup(ctx, p.host)
 		if err == nil && len(addrs) > 0 {
-			return netip.AddrPortFrom(addrs[0].Unmap(), c.peer.port), nil
+			return p, netip.AddrPortFrom(addrs[0].Unmap(), p.port), nil
 		}
 		if ctx.Err() != nil {
-			return netip.AddrPort{}, ctx.Err()
+			return nil, netip.AddrPort{}, ctx.Err()
 		}
-		c.log.Warn("the gateway's name is not known: asking again", "gateway", c.peer.host, "in", wait, "error", err)
+		c.log.Warn("the gateway's name is not known: asking again", "gateway", p.host, "in", wait, "error", err)
 		select {
 		case <-ctx.Done():
-			return netip.AddrPort{}, ctx.Err()
+			return nil, netip.AddrPort{}, ctx.Err()
 		case <-c.stop:
-			return netip.AddrPort{}, errEnded
+			return nil, netip.AddrPort{}, errEnded
 		case err := <-c.lost:
-			return netip.AddrPort{}, err
+			return nil, netip.AddrPort{}, err
+		case <-c.elsewhere:
+			wait = 0
 		case <-time.After(wait):
 		}
-		wait = min(2*wait, time.Minute)
+		wait = min(max(2*wait, time.Second), time.Minute)
 	}
 }
 
 // lookAgain asks for the name of a gateway that does not answer: it may have
 // another address by now.
 func (c *Client) lookAgain(conn *ike.Connection) {
-	if _, err := netip.ParseAddr(c.peer.host); err == nil {
+	p := c.peer()
+	if _, err := netip.ParseAddr(p.host); err == nil {
 		return
 	}
 	c.errands.run("gateway", func() {
 		ctx, cancel := context.WithTimeout(context.Background(), nameTime)
 		defer cancel()
-		addrs, err := c.lookup(ctx, c.peer.host)
-		if err != nil || len(addrs) == 0 {
+		addrs, err := c.lookup(ctx, p.host)
+		if err != nil || len(addrs) == 0 || c.peer() != p {
 			return // the machine tries on where it was
 		}
 		now := c.gateway.Load().Addr()
@@ -180,9 +207,9 @@ func (c *Client) lookAgain(conn *ike.Connection) {
 				return
 			}
 		}
-		found := netip.AddrPortFrom(addrs[0].Unmap(), c.peer.port)
+		found := netip.AddrPortFrom(addrs[0].Unmap(), p.port)
 		c.gateway.Store(&found)
-		c.log.Info("the gateway's name leads to another address", "gateway", c.peer.host, "was", now, "is", found.Addr())
+		c.log.Info("the gateway's name leads to another address", "gateway", p.host, "was", now, "is", found.Addr())
 		s := c.shards[0]
 		s.order(func(at time.Time) { s.command(at, ike.Command{Kind: ike.CommandHome, Conn: conn, Remote: found}) })
 	})
@@ -269,9 +296,12 @@ func (c *Client) here() (netip.AddrPort, bool) {
 func (c *Client) leave() {
 	s := c.shards[0]
 	gone := make(chan struct{})
+	c.turn.Lock() // a reload that is under way is through
+	conn := c.peer().Connection
+	c.turn.Unlock()
 	s.call(func(now time.Time) {
 		s.empty = gone
-		s.command(now, ike.Command{Kind: ike.CommandClose, Conn: c.peer.Connection})
+		s.command(now, ike.Command{Kind: ike.CommandClose, Conn: conn})
 	})
 	late := time.NewTimer(farewell)
 	defer late.Stop()

@@ -35,6 +35,7 @@ type peer struct {
 	addresses []netip.Prefix    // inner
 	dns       []netip.Addr
 	search    []string
+	profile   [32]byte // hash of its authentication part, where there is a jar
 	leaf      atomic.Pointer[[32]byte]
 }
 

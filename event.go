@@ -27,6 +27,7 @@ const (
 	Reauthenticating EventKind = "reauth"     // client: it logs in again before its time is over (RFC 4478)
 	Rekeyed          EventKind = "rekeyed"    // an IKE SA has new keys and SPIs (RFC 7296 2.18)
 	ChildMade        EventKind = "child"      // a Child SA was made or rekeyed in a living IKE SA
+	Unfit            EventKind = "unfit"      // after a reload the connection would not have an IKE SA, or a Child SA of it, which is deleted; Err tells why
 	Outlived         EventKind = "outlived"   // the authentication or the lifetime of an IKE SA is over: it is deleted
 )
 

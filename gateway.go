@@ -110,25 +110,3 @@ func (g *Gateway) RotateQCD(ctx context.Context) error {
 	g.all(ike.Command{Kind: ike.CommandKeys, Ring: *g.ring.Load(), QCD: &made})
 	return nil
 }
-
-// Reload takes the connections of cfg, and reads shared ticket keys again;
-// everything else needs a new start and stays as it was. SAs go on; tickets of
-// connections that are gone, or whose shared key was changed, are refused.
-func (g *Gateway) Reload(cfg Config) error {
-	peers, err := cfg.ready(RoleGateway)
-	if err != nil {
-		return err
-	}
-	if g.cfg.TicketKeys != "" {
-		if err := g.readAndPublish(context.Background(), time.Now()); err != nil {
-			return fmt.Errorf("blackswan: %w", err)
-		}
-	}
-	g.peers.Store(&peers)
-	g.all(ike.Command{Kind: ike.CommandConnections, Connections: connections(peers)})
-	if g.host != nil {
-		g.host.renewed(g.hostPlan())
-	}
-	g.log.Info("connections reloaded", "number", len(peers))
-	return nil
-}

@@ -201,67 +201,6 @@ func TestDelete(t *testing.T) {
 	})
 }
 
-func TestReload(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t)
-		g, gr := l.gateway()
-		c, cr := l.connect("ann", l.client("ann"))
-		time.Sleep(time.Second)
-		bad := l.gw
-		bad.StateDir, bad.Connections = l.dir, nil
-		if err := g.Reload(bad); err == nil {
-			t.Error("a configuration without connections was taken")
-		}
-		next := l.gw
-		next.StateDir = l.dir
-		next.Connections = append([]Connection(nil), l.gw.Connections...)
-		next.Connections[0].PSK = "0x2222222222222222222222222222222222222222"
-		if err := g.Reload(next); err != nil {
-			t.Fatal(err)
-		}
-		cfg := l.client("bob")
-		cfg.Listen = bobAddr
-		cfg.Connections[0].PSK = next.Connections[0].PSK
-		_, br := l.connect("bob", cfg)
-		time.Sleep(time.Second)
-		l.want("bob", Established, 1)
-		if st := c.Status(0); st.Totals.SAs != 1 || st.Unseen != 1 {
-			t.Errorf("the old SA did not stay: %+v", st.Totals)
-		}
-		br.stop(t, nil)
-		cr.stop(t, nil)
-		gr.stop(t, nil)
-	})
-}
-
-// TestReloadOfAKey: tickets of a shared key that was changed are refused, and
-// so is who has the old one; those of a connection that stayed as it was are good.
-func TestReloadOfAKey(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t)
-		g, gr := l.gateway()
-		cfg := l.keeping("ann")
-		_, cr := l.connect("ann", cfg)
-		time.Sleep(time.Second)
-		for _, psk := range []string{l.gw.Connections[0].PSK, "0x2222222222222222222222222222222222222222"} {
-			next := l.gw
-			next.StateDir = l.dir
-			next.Connections = append([]Connection(nil), l.gw.Connections...)
-			next.Connections[0].PSK = psk
-			if err := g.Reload(next); err != nil {
-				t.Fatal(err)
-			}
-			cr.stop(t, ErrKeepTicket)
-			_, cr = l.connect("ann", cfg)
-			time.Sleep(10 * time.Second)
-			l.want("ann", Resumed, 1)
-		}
-		l.want("ann", Established, 1)
-		cr.stop(t, ErrKeepTicket)
-		gr.stop(t, nil)
-	})
-}
-
 // TestBehind: a shard that was busy for long does not answer a RESUME that has
 // waited for half of its client's patience. The client shows its ticket again.
 func TestBehind(t *testing.T) {

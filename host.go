@@ -196,6 +196,7 @@ func (h *host) removed(spiIn uint32) {
 func (h *host) renewed(base hostnet.Plan) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	base.Gateway = h.base.Gateway
 	h.base = base
 	h.ring()
 }

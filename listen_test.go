@@ -173,7 +173,7 @@ func TestNameLeadsElsewhere(t *testing.T) {
 	is := *c.gateway.Load()
 	was := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.99"), is.Port())
 	c.gateway.Store(&was)
-	c.failed(c.peer.Connection)
+	c.failed(c.peer().Connection)
 	c.errands.wait()
 	if got := *c.gateway.Load(); got != is {
 		t.Errorf("the gateway is at %v, want %v", got, is)

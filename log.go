@@ -32,6 +32,12 @@ func (s *shard) event(now time.Time, o ike.Output) {
 	case ike.EventDrained:
 		s.node.shardDrained()
 		return
+	case ike.EventReloaded:
+		s.reloading = false
+		s.node.reloads.end(s.node.log)
+		return
+	case ike.EventUnfit:
+		s.node.reloads.note(x.Connection.Name, x.Err.Error())
 	}
 	if x.Kind == ike.EventFailed && s.node.failed != nil {
 		s.node.failed(x.Connection)
@@ -70,7 +76,7 @@ var kinds = map[ike.EventKind]EventKind{
 	ike.EventEstablished: Established, ike.EventConfirmed: Confirmed, ike.EventDown: Down, ike.EventDetected: Detected,
 	ike.EventResuming: Resuming, ike.EventFallback: FellBack, ike.EventFailed: Failed, ike.EventChildFailed: ChildFailed,
 	ike.EventTicket: Ticket, ike.EventRefused: Refused, ike.EventMoved: Moved, ike.EventRedirected: Redirected,
-	ike.EventReauth: Reauthenticating, ike.EventOutlived: Outlived,
+	ike.EventReauth: Reauthenticating, ike.EventOutlived: Outlived, ike.EventUnfit: Unfit,
 	ike.EventRekeyed: Rekeyed, ike.EventChild: ChildMade,
 }
 
@@ -208,7 +214,7 @@ var words = map[EventKind]string{
 	Established: "connected", Resumed: "resumed", Confirmed: "resume confirmed", Detected: "peer lost the sa", Resuming: "resuming",
 	FellBack: "full handshake in spite of a ticket", Failed: "attempt failed", Refused: "peer refused", ChildFailed: "no child sa",
 	Ticket: "ticket", Down: "sa down", Moved: "moved", Redirected: "sent to another gateway", Reauthenticating: "authenticating again",
-	Outlived: "its time is over", Rekeyed: "rekeyed", ChildMade: "child sa",
+	Outlived: "its time is over", Unfit: "the connection does not have it any more", Rekeyed: "rekeyed", ChildMade: "child sa",
 }
 
 func (ev *Event) attributes() (args []any) {

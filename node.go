@@ -34,6 +34,9 @@ type node struct {
 	peers atomic.Pointer[[]*peer]
 	ring  atomic.Pointer[[]ticket.Key]
 
+	turn    sync.Mutex // of reloads, and of a client's order to connect
+	reloads reloads
+
 	reading    sync.Mutex // of the ring
 	complained time.Time  // when it was said last that nobody turns a shared ring
 

@@ -37,6 +37,8 @@ type shard struct {
 	sleep sleepwatch
 	log   logbook
 	totals
+
+	reloading bool // not all SAs are measured by the connections of the last reload yet
 }
 
 // parcel is a number of packets that belong to another shard, in memory of

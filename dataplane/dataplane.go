@@ -96,6 +96,10 @@ type Plane interface {
 	// Traffic is what the Child SA with that inbound SPI has carried.
 	Traffic(spiIn uint32) (Traffic, error)
 
+	// Selectors are what the Child SA with that inbound SPI carries, as Install was
+	// told. They are not to be changed.
+	Selectors(spiIn uint32) (local, remote []wire.Selector, err error)
+
 	// Totals are what all Child SAs have carried, those that are gone
 	// included, and what was dropped by reason. A plane that carries nothing
 	// has no reasons.

@@ -247,8 +247,7 @@ func (e *Endpoint) provingAnswer(sa *SA, a *Answer) {
 	switch {
 	case errors.Is(a.Err, ErrBusy): // as if the request had not come
 		e.drop(DropFull)
-		sa.state, sa.conn, sa.peer = stateHalf, nil, nil
-		hf.plain, hf.verified, hf.certReq = nil, false, nil
+		e.unheard(sa)
 	case a.Err != nil:
 		e.refuseAuth(sa, &LocalError{wire.NotifyAuthenticationFailed, a.Err.Error()})
 	case !hf.verified:

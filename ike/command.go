@@ -19,7 +19,7 @@ const (
 	CommandDelete                                // DELETE the SA named SA
 	CommandKeys                                  // Ring, QCD: the store's keys changed, or were read again (rule D10)
 	CommandEpoch                                 // Boot: a new epoch is durable
-	CommandConnections                           // Connections: a reload
+	CommandConnections                           // Connections, CertReq, Selected: a reload; EventReloaded follows
 	CommandRollCall                              // Entries of before the crash, to be shown (rules C)
 	CommandSurvivors                             // Survivors: ESP SPIs of before the crash (RFC 6290 8.2)
 	CommandFloor                                 // Lineage, Floor, Until: read from the store, or raised elsewhere
@@ -54,6 +54,8 @@ type Command struct {
 	QCD           *qcd.Generations
 	Boot          spi.Boot
 	Connections   []*Connection
+	CertReq       []byte
+	Selected      Selected // nil: nothing is carried
 	Entries       []Entry
 	Survivors     []Survivor
 	Lineage       [16]byte
@@ -122,7 +124,7 @@ func (e *Endpoint) Command(now time.Time, c Command) {
 		}
 	case CommandGateway:
 		for _, t := range e.tunnels {
-			if t.conn == c.Conn {
+			if t.conn.Name == c.Conn.Name { // a reload may have come between
 				e.resolved(t, c.Name, c.Remote)
 			}
 		}
@@ -181,7 +183,9 @@ func (e *Endpoint) change(c Command) {
 		e.sealer.SetEpoch(c.Boot.Epoch)
 		e.rand.forget()
 	case CommandConnections:
+		e.cfg.CertReq = c.CertReq
 		e.setConnections(c.Connections)
+		e.startReload(c.Selected)
 	case CommandRollCall:
 		e.callRoll(c.Entries)
 	case CommandSurvivors:

@@ -75,6 +75,7 @@ type Endpoint struct {
 	call      rollCall
 	tunnels   []*tunnel
 	drain     drain
+	reload    reload
 	closed    bool // to first messages
 	attempts  timeline[*tunnel]
 	silent    map[wire.SPIs]*tunnel // by the SA whose peer fell silent last
@@ -385,7 +386,7 @@ func (e *Endpoint) Deadline() (time.Time, bool) {
 	if e.served() || e.call.due(e.now) {
 		return e.time(e.now), true
 	}
-	at := sooner(sooner(e.call.next(), e.attempts.next()), sooner(e.due.next(), e.drain.at))
+	at := sooner(sooner(e.call.next(), e.attempts.next()), sooner(e.due.next(), sooner(e.drain.at, e.reload.at)))
 	if at == 0 {
 		return time.Time{}, false
 	}
@@ -410,6 +411,9 @@ func (e *Endpoint) Advance(now time.Time) {
 	e.attemptDue(64)
 	if due(e.drain.at, e.now) {
 		e.drainSome()
+	}
+	if due(e.reload.at, e.now) {
+		e.reloadSome()
 	}
 	e.first.expire(e.now)
 	e.serveQueues(64)

@@ -137,6 +137,8 @@ const (
 	EventDrained                             // gateway: of those that follow REDIRECT nobody is left here
 	EventRekeyed                             // the IKE SA Old has an heir (RFC 7296 2.18)
 	EventChild                               // CREATE_CHILD_SA made a Child SA
+	EventUnfit                               // after a reload: its connection would not have this SA, or a Child SA of it, which is deleted; Err
+	EventReloaded                            // each SA has been measured by the connections of the last reload
 	EventOutlived                            // the authentication or the lifetime of an SA is over: it is deleted
 )
 

@@ -214,6 +214,7 @@ func (e *Endpoint) copyTo(to, from *SA) {
 	}
 	e.rememberPeer(to)
 	e.keyLog(to)
+	e.reload.again = e.reload.at != 0 && (e.reload.again || e.successor(to.conn).conn != to.conn)
 }
 
 // inherit makes to the heir of from.

@@ -103,13 +103,13 @@ func (e *Endpoint) retransmit(sa *SA) bool {
 }
 
 // patient says that a mobile client is given more time than others (RFC 4555
-// 3.11), but not to say goodbye. An SA that has an heir waits for its DELETE,
+// 3.11), but not while it is to go. An SA that has an heir waits for its DELETE,
 // whatever else is open.
 func (e *Endpoint) patient(sa *SA, x *exchange) bool {
 	if sa.replaced() {
 		return sa.state == stateEstablished
 	}
-	return sa.mobike && !sa.Client && x.kind != requestDelete && e.now-x.began < patience //rfc:4555-3.11-1
+	return sa.mobike && !sa.Client && sa.state == stateEstablished && e.now-x.began < patience //rfc:4555-3.11-1
 }
 
 // mayHaste says that giving sa up soon costs no login, or that nobody was ever

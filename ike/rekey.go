@@ -177,6 +177,10 @@ func (e *Endpoint) created(sa *SA, first wire.PayloadType, plain, shared []byte)
 	}
 	ke := o.suite.KE | h.suite.KE
 	switch {
+	case sa.state == stateDeleting && !x.ike: // and with it what the peer has made
+		e.closeExchange(sa)
+		e.forget(sa)
+		e.nextRequest(sa)
 	case err != nil:
 		e.astray(sa, err)
 	case ke != wire.KENone && (ke != x.group || m.group() != ke):

@@ -64,38 +64,21 @@ func (e *Endpoint) judge(s *ticket.Session, conn *Connection) error {
 	refused := func(why string) error { return &LocalError{wire.NotifyTicketNACK, why} }
 	switch {
 	case conn == nil:
-		return refused("its connection is not configured any more")
+		return refused(errNoConnection.Error())
 	case !conn.Tickets:
 		return refused("its connection grants no tickets")
 	}
 	if err := conn.Grant.Usable(s, e.wall); err != nil { //rfc:5723-4.3.2-4
 		return refused(err.Error())
 	}
-	id := wire.ID{Type: wire.IDType(s.IDi.Type), Data: s.IDi.Data}
-	idr := wire.ID{Type: wire.IDType(s.IDr.Type), Data: s.IDr.Data}
-	algorithms := suiteOf(s)
+	if err := unfit(s, conn, conn.Local.ID, false, e.wall); err != nil {
+		return refused(err.Error())
+	}
 	switch {
-	case !conn.Remote.Matches(id):
-		return refused("its identity does not fit the connection any more")
-	case idr.Type != conn.Local.ID.Type || string(idr.Data) != string(conn.Local.ID.Data):
-		return refused("our identity is another now")
-	case (s.MethodI == uint8(wire.AuthSharedKey)) != (conn.Remote.Auth == AuthPSK):
-		return refused("the connection wants another proof of identity now")
-	case conn.Remote.Auth == AuthPSK && s.PeerCert.Anchor != conn.KeyPrint:
-		return refused("its shared key is another now")
-	case algorithms.Valid() != nil || !permits(conn.IKE, algorithms):
-		return refused("its algorithms are not allowed any more")
-	case s.AuthForm == formShort && !conn.Libreswan:
-		return refused("its AUTH form is switched off")
 	case e.barred.Refuses(e.identity(s), s.FullAuth):
 		return refused("its identity was barred")
 	case e.floors.Below(s.Lineage, s.Serial): //rfc:5723-4.3.1-4 5723-9.10-2
 		return refused("it was used or revoked")
-	}
-	if conn.Remote.Auth == AuthCert && conn.Recheck != nil {
-		if err := conn.Recheck(&s.PeerCert, e.wall); err != nil {
-			return refused(err.Error())
-		}
 	}
 	return nil
 }

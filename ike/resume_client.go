@@ -19,15 +19,7 @@ func (e *Endpoint) mayResume(t *tunnel) bool {
 		return false
 	}
 	s := &e.session
-	if ticket.ParseSession(t.session(), s) != nil || suiteOf(s).Valid() != nil || !permits(t.conn.IKE, suiteOf(s)) {
-		return false
-	}
-	idi := wire.ID{Type: wire.IDType(s.IDi.Type), Data: s.IDi.Data}
-	idr := wire.ID{Type: wire.IDType(s.IDr.Type), Data: s.IDr.Data}
-	if idi.Type != t.own.Type || string(idi.Data) != string(t.own.Data) || !t.conn.Remote.Matches(idr) {
-		return false
-	}
-	if t.conn.Remote.Auth == AuthCert && t.conn.Recheck != nil && t.conn.Recheck(&s.PeerCert, e.wall) != nil {
+	if ticket.ParseSession(t.session(), s) != nil || unfit(s, t.conn, t.own, true, e.wall) != nil {
 		return false
 	}
 	return int(t.size)+resumeOverhead <= 1280-40-8 // RESUME cannot be fragmented (rule D12)

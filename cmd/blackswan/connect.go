@@ -41,6 +41,8 @@ gateway, a restart of this program or a lost network.
 
 Ctrl-C (SIGINT) logs out: the gateway is told, the ticket is wiped; a second one
 ends at once. SIGTERM keeps the ticket and says nothing: the next start resumes.
+With --config, SIGHUP reads the connection again: it stays if it can, else it is
+made anew, or ended if it is gone.
 
 What the tunnel carries never leaves in the clear once it has been up, also when
 this program is killed: the next start goes on, and --release gives the host its
@@ -110,6 +112,9 @@ func runConnect(c *cobra.Command, f *nodeFlags, d *dial, args []string) error {
 	ctx, end := context.WithCancelCause(context.Background())
 	defer end(nil)
 	onSignal(ctx, func(os.Signal) { end(blackswan.ErrKeepTicket) }, syscall.SIGTERM)
+	if f.config != "" { // else the terminal that goes ends us
+		onSignal(ctx, func(os.Signal) { reload(client, f, blackswan.RoleClient, cfg.Log) }, syscall.SIGHUP)
+	}
 	farewell, said := context.WithCancel(context.Background())
 	defer said()
 	asked := false

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"syscall"
@@ -63,7 +64,8 @@ func gatewayCommand() *cobra.Command {
 		Short: "Run a gateway",
 		Long: `Runs a gateway until SIGTERM or SIGINT. It then says nothing to its clients:
 they resume when it is back, as they do after a crash. SIGHUP reads the
-connections of the configuration file again.
+connections of the configuration file again: SAs that they would not have any
+more are deleted, all others go on.
 
 Without --config it makes an identity, an authority and a credential for a
 first client in its state directory, and prints the command that connects it.
@@ -112,7 +114,7 @@ func runGateway(c *cobra.Command, f *nodeFlags, profiles bool) (err error) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	onSignal(ctx, func(os.Signal) { stop() }, os.Interrupt, syscall.SIGTERM)
-	onSignal(ctx, func(os.Signal) { reload(g, f, &cfg) }, syscall.SIGHUP)
+	onSignal(ctx, func(os.Signal) { reload(g, f, blackswan.RoleGateway, cfg.Log) }, syscall.SIGHUP)
 	if first != nil {
 		if err := first.print(c, g.Addrs()); err != nil {
 			return err
@@ -126,21 +128,21 @@ func runGateway(c *cobra.Command, f *nodeFlags, profiles bool) (err error) {
 	return serve(ctx, &cfg, gatewayHandlers(g), cfg.Log, g.Run)
 }
 
-// reload takes the connections of the file, if all of it is good.
-func reload(g *blackswan.Gateway, f *nodeFlags, running *blackswan.Config) {
+// reload has node take the connections of the file, if all of it is good.
+func reload(node interface{ Reload(blackswan.Config) error }, f *nodeFlags, role blackswan.Role, log *slog.Logger) {
 	if f.config == "" {
-		running.Log.Warn("nothing to reload: the gateway runs without --config")
+		log.Warn("nothing to reload: the gateway runs without --config")
 		return
 	}
-	cfg, text, err := f.read(blackswan.RoleGateway)
+	cfg, text, err := f.read(role)
 	if err == nil {
-		err = conf.Check(f.config, text, &cfg, blackswan.RoleGateway)
+		err = conf.Check(f.config, text, &cfg, role)
 	}
 	if err == nil {
-		err = g.Reload(cfg)
+		err = node.Reload(cfg)
 	}
 	if err != nil {
-		running.Log.Error("the configuration stays as it was", "error", err)
+		log.Error("the configuration stays as it was", "error", err)
 	}
 }
 

@@ -87,6 +87,14 @@ func (p *Plane) Traffic(spiIn uint32) (dataplane.Traffic, error) {
 	return dataplane.Traffic{}, err
 }
 
+// Selectors is dataplane.Plane's.
+func (p *Plane) Selectors(spiIn uint32) (local, remote []wire.Selector, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c, err := p.child(spiIn)
+	return slices.Clone(c.LocalTS), slices.Clone(c.RemoteTS), err
+}
+
 // Totals are nothing, for no reason.
 func (p *Plane) Totals() (dataplane.Traffic, map[string]uint64) { return dataplane.Traffic{}, nil }
 

@@ -4,6 +4,7 @@ package planetest
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 
@@ -108,6 +109,10 @@ func borrowed(t *testing.T, p dataplane.Plane) {
 		clear(c.RemoteTS)
 	}
 	for spi := uint32(0x1000); spi < 0x1008; spi++ {
+		want := Child(spi)
+		if local, remote, err := p.Selectors(spi); err != nil || !slices.Equal(local, want.LocalTS) || !slices.Equal(remote, want.RemoteTS) {
+			t.Errorf("Selectors of %08x: %v, %v, %v", spi, local, remote, err)
+		}
 		if err := p.Remove(spi); err != nil {
 			t.Errorf("Remove %08x: %v", spi, err)
 		}
@@ -129,6 +134,9 @@ func unknown(t *testing.T, p dataplane.Plane) {
 	}
 	if _, err := p.Traffic(0x1234); !errors.Is(err, dataplane.ErrUnknown) {
 		t.Errorf("Traffic of an unknown SPI: %v", err)
+	}
+	if _, _, err := p.Selectors(0x1234); !errors.Is(err, dataplane.ErrUnknown) {
+		t.Errorf("Selectors of an unknown SPI: %v", err)
 	}
 }
 
@@ -228,6 +236,9 @@ func closing(t *testing.T, p dataplane.Plane) {
 	}
 	if _, err := p.Traffic(0x1000); !errors.Is(err, dataplane.ErrClosed) {
 		t.Errorf("Traffic after Close: %v", err)
+	}
+	if _, _, err := p.Selectors(0x1000); !errors.Is(err, dataplane.ErrClosed) {
+		t.Errorf("Selectors after Close: %v", err)
 	}
 	if r := p.Reports(); r != nil {
 		for range r { // ends only when it is closed

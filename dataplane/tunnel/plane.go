@@ -26,6 +26,7 @@ import (
 
 	"blackswan/dataplane"
 	"blackswan/internal/udp"
+	"blackswan/wire"
 )
 
 // Config says what a Plane works with.
@@ -299,6 +300,17 @@ func (p *Plane) Traffic(spiIn uint32) (dataplane.Traffic, error) {
 		return dataplane.Traffic{}, err
 	}
 	return c.traffic(), nil
+}
+
+// Selectors is dataplane.Plane's.
+func (p *Plane) Selectors(spiIn uint32) (local, remote []wire.Selector, err error) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	c, err := p.child(spiIn)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c.local, c.remote, nil
 }
 
 // child is what is installed with that inbound SPI. p.mu is held.
