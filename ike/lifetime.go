@@ -116,6 +116,9 @@ func (e *Endpoint) tickAges(sa *SA) {
 				e.prefer(sa, k)
 			}
 			if due(k.rekeyAt, e.now) {
+				if due(k.endAt, e.now) { // we were kept from both: its rekey begins now, and has the time that it was to have
+					k.endAt = e.now + k.endAt - k.rekeyAt
+				}
 				k.rekeyAt, k.worn = 0, true
 			}
 			if due(k.endAt, e.now) {

@@ -229,6 +229,30 @@ func TestRFC7296_2_8_LifetimesOfChildSAs(t *testing.T) {
 	}
 }
 
+// RFC 7296 2.8: a machine that slept over the rekey of a Child SA and its end
+// does the former: nobody has used it meanwhile, and nobody lacks it afterwards.
+func TestRFC7296_2_8_RekeyThatIsLate(t *testing.T) {
+	for _, who := range []string{"gw", "cl"} {
+		w := rekeyWorld(t, "late "+who, "aes128gcm16", "aes128gcm16")
+		n, other := w.gw, w.cl
+		if who == "cl" {
+			n, other = w.cl, w.gw
+		}
+		other.conn.ChildLifetime = 0
+		w.connect()
+		w.run(time.Second)
+		tp := w.watch()
+		w.now = w.now.Add(2 * time.Hour)
+		w.run(10 * time.Second)
+		w.agreed(1)
+		asked := tp.of(n, wire.ExchangeCreateChildSA)
+		if len(asked) != 1 || !asked[0].has(wire.NotifyRekeySA) || len(n.kids) != 2 || len(tp.of(other, wire.ExchangeCreateChildSA)) != 1 {
+			t.Errorf("%s: no rekey, but\n%s", who, w.text())
+		}
+		outcome(t, w, 1, 0)
+	}
+}
+
 // The data plane gets limits of volume, and reports that bring about a rekey.
 func TestRFC7296_2_8_Volumes(t *testing.T) {
 	w := rekeyWorld(t, "volumes", "aes128gcm16", "aes128gcm16")
