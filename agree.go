@@ -44,7 +44,7 @@ func (c *pairCache) get(group wire.TransformID, now time.Time) (*suite.KeyPair, 
 		c.made = map[wire.TransformID]madePair{}
 	}
 	c.made[group] = madePair{pair, now}
-	time.AfterFunc(pairLife, func() { c.forget(group, pair) })
+	time.AfterFunc(pairLife, func() { c.forget(group, pair) }) //rfc:7296-2.12-1
 	return pair, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"blackswan/ike"
@@ -35,13 +36,19 @@ func TestRFC7296_2_12_PairOfTheMoment(t *testing.T) {
 	if bytes.Equal(secrets[0], secrets[1]) {
 		t.Error("two initiators, one secret")
 	}
-	var c pairCache
-	pair, err := c.get(wire.KEECP256, now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.forget(wire.KEECP256, pair)
-	if len(c.made) != 0 {
-		t.Error("not forgotten")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var c pairCache
+		if _, err := c.get(wire.KEECP256, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		for _, left := range []int{1, 0} {
+			c.mu.Lock()
+			if n := len(c.made); n != left {
+				t.Errorf("%d pairs are in memory, want %d", n, left)
+			}
+			c.mu.Unlock()
+			time.Sleep(pairLife)
+			synctest.Wait()
+		}
+	})
 }

@@ -119,7 +119,7 @@ func (e *Endpoint) authRequest(sa *SA, first wire.PayloadType, plain []byte) {
 		return
 	}
 	if sa.conn.Remote.Auth == AuthPSK {
-		if auth.Method != wire.AuthSharedKey || !equal(auth.Data, e.pskAuth(sa, true)) { //rfc:5685-6-1
+		if auth.Method != wire.AuthSharedKey || !equal(auth.Data, e.pskAuth(sa, true)) { //rfc:5685-6-1 7296-1.2-4
 			e.refuseAuth(sa, &LocalError{wire.NotifyAuthenticationFailed, "AUTH does not verify with the shared key"})
 			return
 		}
@@ -295,7 +295,7 @@ func (e *Endpoint) acceptAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 	m := &e.msg
 	if !sa.resumed {
 		e.newLineage(sa)
-		if m.has(wire.NotifyInitialContact) {
+		if m.has(wire.NotifyInitialContact) { //rfc:7296-2.4-2
 			e.initialContact(sa, sa.peer)
 		}
 	}
@@ -327,7 +327,7 @@ func (e *Endpoint) acceptAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 	switch {
 	case away: //rfc:5685-6-3
 		w.Notify(wire.Notify{Type: wire.NotifyRedirect, Data: e.drain.to})
-	case refusal != 0:
+	case refusal != 0: //rfc:7296-1.2-5
 		w.Notify(wire.Notify{Type: refusal})
 	case !childless:
 		e.addChild(w, child)
@@ -399,7 +399,7 @@ func (e *Endpoint) refuseAuth(sa *SA, err error) {
 	}
 	e.event(sa, Event{Kind: EventRefused, Err: err})
 	w := e.compose(sa, wire.ExchangeIKEAuth, true, 1)
-	w.Notify(n)
+	w.Notify(n) //rfc:7296-2.21-2
 	e.sendSA(sa, e.protect(sa, 0))
 	e.discard(sa)
 }

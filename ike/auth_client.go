@@ -27,7 +27,7 @@ func (e *Endpoint) composeAuth(sa *SA, auth wire.Auth, certs [][]byte) {
 	w := e.compose(sa, wire.ExchangeIKEAuth, false, 1)
 	w.ID(wire.PayloadIDi, sa.own()) //rfc:5723-4.3.3-3 5723-5-1
 	// Beside the SA that it replaces this one is not the only one (RFC 7296 2.4).
-	if !resume && sa.tun.old == 0 {
+	if !resume && sa.tun.old == 0 { //rfc:7296-2.4-1
 		w.Notify(wire.Notify{Type: wire.NotifyInitialContact})
 	}
 	for _, c := range certs {
@@ -99,7 +99,7 @@ func (e *Endpoint) authResponse(sa *SA, p Packet, first wire.PayloadType, plain 
 	case err != nil:
 		e.rejectPeer(sa, err)
 	case sa.conn.Remote.Auth == AuthPSK:
-		if auth.Method != wire.AuthSharedKey || !equal(auth.Data, e.pskAuth(sa, false)) { //rfc:5723-4.2-1 5685-6-2
+		if auth.Method != wire.AuthSharedKey || !equal(auth.Data, e.pskAuth(sa, false)) { //rfc:5723-4.2-1 5685-6-2 7296-1.2-4
 			e.rejectPeer(sa, errForged)
 			return
 		}
@@ -153,7 +153,7 @@ func (e *Endpoint) authAnswer(sa *SA, a *Answer) {
 func (e *Endpoint) rejectPeer(sa *SA, err error) {
 	if !sa.resumed {
 		w := e.compose(sa, wire.ExchangeInformational, false, 2)
-		w.Notify(wire.Notify{Type: wire.NotifyAuthenticationFailed})
+		w.Notify(wire.Notify{Type: wire.NotifyAuthenticationFailed}) //rfc:7296-2.21-3
 		e.sendSA(sa, e.protect(sa, 0))
 	}
 	e.failed(sa, err)

@@ -85,8 +85,8 @@ func (e *Endpoint) acceptChild(sa *SA, old *child) (offer, wire.NotifyType) {
 	if old == nil {
 		wanted = e.fitting(sa, tsr, tsi)
 	}
-	e.narrow(sa, &o, wanted, tsr, tsi) //rfc:7296-2.9.2-1
-	if len(o.remote) == 0 || len(o.local) == 0 {
+	e.narrow(sa, &o, wanted, tsr, tsi)           //rfc:7296-2.9.2-1
+	if len(o.remote) == 0 || len(o.local) == 0 { //rfc:7296-2.9-3
 		return offer{}, wire.NotifyTSUnacceptable
 	}
 	policy := sa.conn.policy(wanted)

@@ -140,7 +140,7 @@ func (e *Endpoint) addRelease(w *wire.Writer, sa *SA) {
 			own = append(own, in[:]...)
 		}
 	}
-	w.Delete(wire.Delete{Protocol: wire.ProtocolESP, SPISize: 4, SPIs: own})
+	w.Delete(wire.Delete{Protocol: wire.ProtocolESP, SPISize: 4, SPIs: own}) //rfc:7296-2.4-6
 }
 
 // toBeReleased says that our DELETE of c may leave: the peer has it.

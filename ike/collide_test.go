@@ -197,9 +197,11 @@ func TestRFC7296_2_8_2_OnlyOneNotices(t *testing.T) {
 	for _, c := range []struct {
 		what   string
 		answer wire.NotifyType // to a request that comes late
+		later  bool            // the DELETE of the old SA comes later still
 	}{
-		{"rekey child", wire.NotifyChildSANotFound},
-		{"rekey ike", 0}, // it is forgotten when the DELETE comes
+		{"rekey child", wire.NotifyChildSANotFound, false},
+		{"rekey child", wire.NotifyTemporaryFailure, true},
+		{"rekey ike", 0, false}, // it is forgotten when the DELETE comes
 	} {
 		for _, late := range []string{"gw", "cl"} {
 			w := rekeyWorld(t, "one notices "+c.what+late, "aes128gcm16", "aes128gcm16")
@@ -210,14 +212,26 @@ func TestRFC7296_2_8_2_OnlyOneNotices(t *testing.T) {
 				slow, quick = quick, slow
 			}
 			tp, began := w.watch(), w.now
+			asked := map[uint32]bool{}
 			tp.lose = func(s sight) bool {
-				return s.from == slow && s.h.Exchange == wire.ExchangeCreateChildSA && !s.h.Response() && w.now.Sub(began) < 1500*time.Millisecond
+				switch passed := w.now.Sub(began); {
+				case s.h.Response():
+					return false
+				case s.from == slow && s.h.Exchange == wire.ExchangeCreateChildSA:
+					asked[s.h.MessageID] = true
+					return passed < 1500*time.Millisecond
+				default:
+					return c.later && s.from == quick && s.at(wire.PayloadDelete) >= 0 && passed < 12*time.Second
+				}
 			}
 			w.act(slow, c.what)
 			w.act(quick, c.what)
 			w.deliver()
-			w.run(10 * time.Second)
+			w.run(25 * time.Second)
 			w.agreed(1)
+			if len(asked) != 1 {
+				t.Errorf("%s, %s is late, and asks %d times", c.what, late, len(asked))
+			}
 			found := false
 			for _, s := range tp.of(quick, wire.ExchangeCreateChildSA) {
 				found = found || s.h.Response() && s.has(c.answer)

@@ -80,7 +80,7 @@ func (e *Endpoint) fellSilent(t *tunnel, gone wire.SPIs) {
 // an SA that we do not have. Anything else could make a loop.
 func (e *Endpoint) answerable(p Packet, h wire.Header) bool {
 	switch {
-	case h.Flags&wire.FlagResponse != 0 || h.SPIi == 0 || h.SPIr == 0 || !e.usable(p):
+	case h.Flags&wire.FlagResponse != 0 || h.SPIi == 0 || h.SPIr == 0 || !e.usable(p): //rfc:7296-1.5-1
 		return false
 	case h.NextPayload != wire.PayloadSK && h.NextPayload != wire.PayloadSKF:
 		return false
@@ -238,7 +238,7 @@ func (e *Endpoint) crashed(sa *SA, by By) {
 // no more (RFC 5723 9.4). Not yet established: no token can exist, so a second
 // attempt may begin beside the first, at most one a second (rule A2).
 func (e *Endpoint) lostHint(sa *SA) {
-	if sa.state == stateEstablished { //rfc:5723-9.4-1
+	if sa.state == stateEstablished { //rfc:5723-9.4-1 7296-2.4-3
 		e.hint(sa)
 		return
 	}
@@ -431,7 +431,7 @@ func (e *Endpoint) Plane(now time.Time, r Report) {
 // only if we are not behind one ourselves, once a second (rule G3, RFC 7296 2.23).
 // Bare ESP has no port, and tells nothing of where IKE finds the peer.
 func (e *Endpoint) follow(sa *SA, p Packet) {
-	if p.Remote.Port() == 0 || !sa.behind || sa.natted || sa.Original || p.Remote == sa.remote.addrPort() || e.now-sa.moved < 1e9 {
+	if p.Remote.Port() == 0 || !sa.behind || sa.natted || sa.Original || p.Remote == sa.remote.addrPort() || e.now-sa.moved < 1e9 { //rfc:7296-2.23-5
 		return
 	}
 	sa.moved = e.now

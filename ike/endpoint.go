@@ -229,7 +229,7 @@ func (e *Endpoint) header(p Packet) (wire.Header, bool) {
 	switch {
 	case err != nil || !h.Fits(len(p.Data)):
 		e.drop(DropShort)
-	case h.Version>>4 != wire.Version>>4:
+	case h.Version>>4 != wire.Version>>4: //rfc:7296-2.5-1 7296-2.5-3
 		// RFC 7296 2.5: a notice of the highest version would be answered
 		// outside an SA; rule A1 does not name it, so silence.
 		e.drop(DropVersion)

@@ -173,7 +173,7 @@ func (e *Endpoint) request37(sa *SA, h wire.Header, first wire.PayloadType, plai
 	case err != nil:
 		n := syntaxNotify(err, &e.msg)
 		e.respondNotify(sa, h, n)
-		if n.Type == wire.NotifyInvalidSyntax { // fatal in both peers: RFC 7296 2.21.3
+		if n.Type == wire.NotifyInvalidSyntax { // fatal in both peers: RFC 7296 2.21.3 //rfc:7296-2.21-4
 			e.ended(sa, "the peer cannot be read", true)
 		}
 	case h.Exchange == wire.ExchangeCreateChildSA:

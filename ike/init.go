@@ -30,10 +30,10 @@ func (e *Endpoint) initRequest(p Packet, h wire.Header, key uint32, ni []byte) {
 	s, num, err := propose.SelectIKE(sa, e.offers, ke.Group)
 	if err != nil {
 		e.event(nil, Event{Kind: EventRefused, Remote: p.Remote, Err: &LocalError{wire.NotifyNoProposalChosen, "no common IKE proposal"}})
-		e.replyNotify(p, h, wire.Notify{Type: wire.NotifyNoProposalChosen})
+		e.replyNotify(p, h, wire.Notify{Type: wire.NotifyNoProposalChosen}) //rfc:7296-2.7-1
 		return
 	}
-	if s.KE != ke.Group { // RFC 7296 1.2: name the group that we accept
+	if s.KE != ke.Group { // RFC 7296 1.2: name the group that we accept //rfc:7296-1.2-1
 		e.replyNotify(p, h, wire.Notify{Type: wire.NotifyInvalidKEPayload, Data: binary.BigEndian.AppendUint16(nil, uint16(s.KE))})
 		return
 	}
@@ -162,7 +162,7 @@ func (e *Endpoint) addDetection(w *wire.Writer, sa *SA, p Packet) {
 	if e.cfg.ForceEncap {
 		_, _ = e.rand.Read(src)
 	}
-	w.Notify(wire.Notify{Type: wire.NotifyNATDetectionSourceIP, Data: src})
+	w.Notify(wire.Notify{Type: wire.NotifyNATDetectionSourceIP, Data: src}) //rfc:7296-2.23-1
 	w.Notify(wire.Notify{Type: wire.NotifyNATDetectionDestinationIP, Data: natt.Hash(b[:0], uint64(sa.spi.I), uint64(sa.spi.R), p.Remote)})
 }
 
@@ -186,7 +186,7 @@ func (e *Endpoint) nonce(b []byte) []byte {
 		b = make([]byte, nonceLen)
 	}
 	b = b[:nonceLen]
-	_, _ = e.rand.Read(b)
+	_, _ = e.rand.Read(b) //rfc:7296-2.10-1
 	return b
 }
 

@@ -53,7 +53,7 @@ func (e *Endpoint) initMessage(sa *SA) []byte {
 	if len(hf.cookie) > 0 {
 		w.Notify(wire.Notify{Type: wire.NotifyCookie, Data: hf.cookie})
 	}
-	w.SA(propose.Specs(sa.conn.IKE, nil)...)
+	w.SA(propose.Specs(sa.conn.IKE, nil)...) //rfc:7296-1.2-3
 	w.KE(wire.KE{Group: hf.group, Data: hf.pair.Public()})
 	w.Nonce(hf.ni)
 	e.addDetection(&w, sa, Packet{Local: sa.local.addrPort(), Remote: sa.remote.addrPort()})
@@ -111,7 +111,7 @@ func (e *Endpoint) initAnswer(sa *SA, p Packet, h wire.Header) {
 	default: // a refusal can be forged: a valid answer still wins for a while (RFC 7296 2.21.1)
 		if n, ok := m.failure(); ok && !hf.nacked {
 			hf.nacked, hf.refusal = true, n
-			hf.nackAt = e.now + int64(e.cfg.Timers.NackWait)
+			hf.nackAt = e.now + int64(e.cfg.Timers.NackWait) //rfc:7296-2.21-1
 			e.schedule(sa)
 		}
 	}
@@ -126,7 +126,7 @@ func (e *Endpoint) otherGroup(sa *SA, g wire.TransformID) bool {
 		return false
 	}
 	hf.cookies++
-	hf.group = g
+	hf.group = g //rfc:7296-1.2-2
 	e.melt(sa)
 	e.ask(sa, Question{Kind: AskKeyPair, Group: g})
 	return true
@@ -141,7 +141,7 @@ func (e *Endpoint) cookieAsked(sa *SA) {
 		return
 	}
 	hf.cookies++
-	hf.cookie = append(hf.cookie[:0], n.Data...)
+	hf.cookie = append(hf.cookie[:0], n.Data...) //rfc:7296-2.6-1
 	if hf.resume {
 		e.sendFirst(sa, e.resumeRequestMessage(sa))
 	} else {
@@ -179,7 +179,7 @@ func (e *Endpoint) initAccepted(sa *SA, p Packet, h wire.Header) {
 	hf.nacked, hf.nackAt = false, 0
 	e.melt(sa)
 	if e.floats(sa) {
-		e.float(sa)
+		e.float(sa) //rfc:7296-2.23-3
 	}
 	e.ask(sa, Question{Kind: AskAgree, Pair: hf.pair, Group: hf.group, Public: append([]byte(nil), ke.Data...)})
 }

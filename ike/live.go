@@ -98,7 +98,7 @@ func (e *Endpoint) retransmit(sa *SA) bool {
 		}
 		return true
 	}
-	e.sendSA(sa, x.msgs)
+	e.sendSA(sa, x.msgs) //rfc:7296-2.1-3
 	return true
 }
 
@@ -147,7 +147,7 @@ func (e *Endpoint) unanswered(sa *SA) {
 	default:
 		gone := sa.spi
 		e.event(sa, Event{Kind: EventDetected, By: ByTimeout})
-		e.down(sa, "the peer does not answer", true)
+		e.down(sa, "the peer does not answer", true) //rfc:7296-2.4-7
 		if t != nil && !t.letGo(sa) {
 			e.fellSilent(t, gone)
 			e.lost(t, ByTimeout)

@@ -59,7 +59,7 @@ func (e *Endpoint) checkLiveness(sa *SA) {
 // hint starts a liveness check, at most one in 10 s for each SA. A hint never
 // ends an SA (rule A7, RFC 5723 9.4).
 func (e *Endpoint) hint(sa *SA) {
-	if sa.state != stateEstablished || sa.hinted != 0 && e.now-sa.hinted < 10e9 {
+	if sa.state != stateEstablished || sa.hinted != 0 && e.now-sa.hinted < 10e9 { //rfc:7296-2.4-4
 		return
 	}
 	sa.hinted = e.now

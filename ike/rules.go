@@ -108,7 +108,7 @@ func (m *message) sort(r *rule, first wire.PayloadType, b []byte) error {
 	walk := wire.Walk(first, b)
 	for p, ok := walk.Next(); ok; p, ok = walk.Next() {
 		if p.Type < wire.PayloadSA || p.Type > wire.PayloadEAP {
-			if p.Critical {
+			if p.Critical { //rfc:7296-2.5-4 7296-2.5-5
 				m.critical = p.Type // RFC 7296 2.5
 				return errCritical
 			}

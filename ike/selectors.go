@@ -80,7 +80,7 @@ func (e *Endpoint) narrow(sa *SA, o *offer, ts *selectors, local, remote wire.TS
 	allowed[0], allowed[1] = e.allowed(sa, ts)
 	for side, offered := range [...]wire.TS{local, remote} {
 		var all bool
-		e.scratch.selectors[side], all = common(e.scratch.selectors[side][:0], offered, allowed[side])
+		e.scratch.selectors[side], all = common(e.scratch.selectors[side][:0], offered, allowed[side]) //rfc:7296-2.9-2
 		o.more = o.more || !all
 	}
 	o.local, o.remote = e.scratch.selectors[0], e.scratch.selectors[1]

@@ -28,7 +28,7 @@ func ParseDelete(body []byte) (Delete, error) {
 	if d.Protocol == ProtocolIKE {
 		size = 0
 	}
-	if d.SPISize != size {
+	if d.SPISize != size { //rfc:7296-3.11-1
 		return Delete{}, ErrSPISize
 	}
 	if int(size)*int(binary.BigEndian.Uint16(body[2:])) != len(d.SPIs) {

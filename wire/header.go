@@ -134,7 +134,7 @@ func (h Header) Append(b []byte) []byte {
 
 // Fits reports whether a datagram of n octets (without the non-ESP marker) is
 // exactly this message.
-func (h Header) Fits(n int) bool { return n >= HeaderLen && uint64(h.Length) == uint64(n) }
+func (h Header) Fits(n int) bool { return n >= HeaderLen && uint64(h.Length) == uint64(n) } //rfc:7296-3.1-1
 
 // Major returns the major version, 2 for IKEv2 (2.5).
 func (h Header) Major() uint8 { return h.Version >> 4 }

@@ -12,7 +12,7 @@ const (
 //	~                  Nonce Data (16 to 256 octets)                ~
 //	+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 func ParseNonce(body []byte) ([]byte, error) {
-	if len(body) < MinNonceLen || len(body) > MaxNonceLen {
+	if len(body) < MinNonceLen || len(body) > MaxNonceLen { //rfc:7296-3.9-1
 		return nil, ErrNonce
 	}
 	return body, nil

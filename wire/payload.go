@@ -104,7 +104,7 @@ func (p *Payloads) Next() (Payload, bool) {
 	one := Payload{Type: p.next, Critical: p.rest[1]&0x80 != 0, Next: PayloadType(p.rest[0]), Body: p.rest[payloadHeaderLen:n:n]}
 	p.rest, p.next = p.rest[n:], one.Next
 	if one.Type == PayloadSK || one.Type == PayloadSKF {
-		if len(p.rest) != 0 { // 3.14: the encrypted payload is the last one
+		if len(p.rest) != 0 { // 3.14: the encrypted payload is the last one //rfc:7296-3.14-1
 			return p.fail(ErrSKNotLast)
 		}
 		p.next = PayloadNone // its Next Payload belongs to the inside

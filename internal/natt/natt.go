@@ -35,7 +35,7 @@ func Hash(dst []byte, spii, spir uint64, ap netip.AddrPort) []byte {
 		b = append(b, a16[:]...)
 	}
 	b = binary.BigEndian.AppendUint16(b, ap.Port())
-	sum := sha1.Sum(b)
+	sum := sha1.Sum(b) //rfc:7296-2.23-2
 	return append(dst, sum[:]...)
 }
 
@@ -52,5 +52,5 @@ func IsKeepalive(b []byte) bool { return len(b) == 1 && b[0] == Keepalive }
 // HasMarker tells whether a datagram on port 4500 begins with the four octets
 // of zero that say: IKE, not ESP (RFC 7296 2.23).
 func HasMarker(b []byte) bool {
-	return len(b) >= Marker && b[0]|b[1]|b[2]|b[3] == 0
+	return len(b) >= Marker && b[0]|b[1]|b[2]|b[3] == 0 //rfc:7296-2.23-4
 }

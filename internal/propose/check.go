@@ -48,7 +48,7 @@ func check[P proposal](sa wire.SA, mine []P, u use) (choice, wire.Proposal, erro
 	for p = range sa.Proposals() {
 		n++
 	}
-	if n != 1 {
+	if n != 1 { //rfc:7296-3.3.6-1
 		return choice{}, p, errCount
 	}
 	o, ok := read(p, u.protocol)

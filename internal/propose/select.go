@@ -41,7 +41,7 @@ func choose[P proposal](sa wire.SA, mine []P, u use, have wire.TransformID) (bes
 	rank := unranked
 	for p := range sa.Proposals() {
 		o, ok := read(p, u.protocol)
-		if !ok {
+		if !ok { //rfc:7296-3.3.6-2
 			continue
 		}
 		if !u.ke {

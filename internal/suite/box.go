@@ -82,7 +82,7 @@ func (x *Box) Open(s Suite, ek, ak, msg []byte, ivAt int) (plain []byte, err err
 		if err != nil {
 			return nil, err
 		}
-		if _, err = a.Open(msg[plainAt:plainAt], x.nonce[:], msg[plainAt:], msg[:ivAt]); err != nil {
+		if _, err = a.Open(msg[plainAt:plainAt], x.nonce[:], msg[plainAt:], msg[:ivAt]); err != nil { //rfc:7296-3.14-2
 			return nil, ErrICV
 		}
 	} else {

@@ -88,7 +88,7 @@ var resumption = []byte("Resumption")
 // p is the PRF of s; it is left keyed with SKEYSEED. No argument is kept.
 func DeriveInit(p *PRF, s Suite, k *Keys, ni, nr, shared []byte, spii, spir uint64) {
 	p.key(ni, nr)
-	p.Write(shared)
+	p.Write(shared) //rfc:7296-2.14-1
 	derive(p, p, s, k, ni, nr, spii, spir)
 }
 

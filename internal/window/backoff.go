@@ -59,7 +59,7 @@ func (b Backoff) nominal(try int) time.Duration {
 		if grown == uint64(d) {
 			return d
 		}
-		d = time.Duration(min(grown, uint64(limit)))
+		d = time.Duration(min(grown, uint64(limit))) //rfc:7296-2.4-5
 	}
 	return d
 }

@@ -90,5 +90,5 @@ func (s *Send) Close() {
 	}
 	s.open = false
 	s.next++
-	s.spent = s.next == 0 // RFC 7296 2.2: an SA whose Message IDs are used up is closed or rekeyed
+	s.spent = s.next == 0 // RFC 7296 2.2: an SA whose Message IDs are used up is closed or rekeyed //rfc:7296-2.2-1
 }
