@@ -182,9 +182,7 @@ func TestChildrenCarry(t *testing.T) {
 	l.await("gateway", ChildMade, 1)
 	carry()
 	l.settle(g)
-	ports := g.Addrs()
 	l.crash(gr)
-	l.gw.AnyPort, l.gw.Port, l.gw.NATPort = false, ports[0].Port(), ports[1].Port()
 	outside = newWireless()
 	l.gw.Device = outside
 	g, gr = l.gateway()

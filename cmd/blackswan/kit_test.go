@@ -4,8 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"blackswan/internal/udp/udptest"
 )
 
 // The test binary is the program when it is told so.
@@ -106,8 +108,8 @@ type program struct {
 	cmd   *exec.Cmd
 	mu    sync.Mutex
 	lines []string
-	more  chan struct{} // a line came, or the end
-	done  chan struct{}
+	more  chan struct{} // a line came
+	done  chan struct{} // it has ended, and all its lines are there
 }
 
 func (p person) start(t *testing.T, cmd *exec.Cmd) *program {
@@ -119,11 +121,11 @@ func (p person) start(t *testing.T, cmd *exec.Cmd) *program {
 		t.Fatal(err)
 	}
 	go func() {
-		defer close(g.done)
 		_ = cmd.Wait()
 		w.Close()
 	}()
 	go func() {
+		defer close(g.done) // all that it said has been read
 		for s := bufio.NewScanner(r); s.Scan(); {
 			g.mu.Lock()
 			g.lines = append(g.lines, s.Text())
@@ -157,7 +159,12 @@ func (g *program) await(t *testing.T, text string) string {
 func (g *program) awaitNth(t *testing.T, text string, n int) string {
 	t.Helper()
 	late := time.After(20 * time.Second)
-	for seen := 0; ; {
+	for seen, ended := 0, false; ; {
+		select {
+		case <-g.done: // there will be no more than there is now
+			ended = true
+		default:
+		}
 		g.mu.Lock()
 		lines := g.lines[seen:]
 		seen = len(g.lines)
@@ -170,10 +177,12 @@ func (g *program) awaitNth(t *testing.T, text string, n int) string {
 				return line
 			}
 		}
+		if ended {
+			t.Fatalf("ended before it said %q:\n%s", text, g.text())
+		}
 		select {
 		case <-g.more:
 		case <-g.done:
-			t.Fatalf("ended before it said %q:\n%s", text, g.text())
 		case <-late:
 			t.Fatalf("did not say %q:\n%s", text, g.text())
 		}
@@ -194,16 +203,9 @@ func (g *program) end(t *testing.T, signal os.Signal) (code int) {
 	return g.cmd.ProcessState.ExitCode()
 }
 
-// freePorts are two UDP ports of the loopback address that nobody uses.
+// freePorts are two UDP ports that nobody uses, as arguments.
 func freePorts(t *testing.T) (ports [2]string) {
 	t.Helper()
-	for i := range ports {
-		c, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		_, ports[i], _ = net.SplitHostPort(c.LocalAddr().String())
-	}
-	return ports
+	ike, nat := udptest.FreePorts(t)
+	return [2]string{fmt.Sprint(ike), fmt.Sprint(nat)}
 }

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"blackswan"
+	"blackswan/internal/udp/udptest"
 )
 
 // program is the program under test.
@@ -44,7 +44,7 @@ func newSite(t *testing.T) *site {
 	t.Helper()
 	home := t.TempDir()
 	s := &site{dir: filepath.Join(home, "gateway"), config: filepath.Join(home, "gateway.yaml")}
-	s.ike, s.nat = freePorts(t)
+	s.ike, s.nat = udptest.FreePorts(t)
 	id := filepath.Join(home, "machine-id")
 	text := fmt.Sprintf(`listen: [127.0.0.1]
 port: %d
@@ -74,20 +74,6 @@ const psk = "0x000102030405060708090a0b0c0d0e0f10111213"
 // address is that of the gateway without UDP encapsulation.
 func (s *site) address() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), s.ike)
-}
-
-func freePorts(t *testing.T) (ike, nat uint16) {
-	t.Helper()
-	var ports [2]uint16
-	for i := range ports {
-		c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		ports[i] = c.LocalAddr().(*net.UDPAddr).AddrPort().Port()
-	}
-	return ports[0], ports[1]
 }
 
 // run runs the program beside the gateway, on its state directory, to a good

@@ -13,6 +13,7 @@ import (
 
 	"blackswan"
 	"blackswan/internal/udp"
+	"blackswan/internal/udp/udptest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -31,16 +32,10 @@ const testKey = "0x5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a"
 // raiseInside starts a gateway, and options that fit it.
 func raiseInside(t *testing.T, clients int) (*inside, Options) {
 	t.Helper()
-	free, err := udp.Listen(udp.Config{Addr: netip.MustParseAddr("127.0.0.1")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ike, nat := free.Ports()
-	if err := free.Close(); err != nil {
-		t.Fatal(err)
-	}
+	port, nat := udptest.FreePorts(t)
+	ike := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
 	g := &inside{t: t, ran: make(chan error, 1), cfg: blackswan.Config{
-		StateDir: t.TempDir(), Listen: []netip.Addr{ike.Addr()}, Port: ike.Port(), NATPort: nat.Port(), QCD: "on", Log: slog.New(slog.DiscardHandler),
+		StateDir: t.TempDir(), Listen: []netip.Addr{ike.Addr()}, Port: ike.Port(), NATPort: nat, QCD: "on", Log: slog.New(slog.DiscardHandler),
 		Connections: []blackswan.Connection{{
 			Name: "storm", PSK: testKey, Local: blackswan.Side{ID: "gw.storm"}, Remote: blackswan.Side{ID: "*@storm"},
 			IKE: []string{DefaultIKE}, ESP: []string{DefaultESP},
@@ -50,7 +45,7 @@ func raiseInside(t *testing.T, clients int) (*inside, Options) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = g.kill(context.Background()) })
-	return g, Options{Clients: clients, Gateway: ike, NATPort: nat.Port(), PSK: testKey, Crash: g}
+	return g, Options{Clients: clients, Gateway: ike, NATPort: nat, PSK: testKey, Crash: g}
 }
 
 func (g *inside) start(context.Context) (listened time.Time, err error) {
