@@ -1,120 +1,101 @@
 package blackswan
 
 import (
-	"encoding/hex"
-	"net"
 	"net/netip"
-	"os"
+	"runtime"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"blackswan/internal/udp"
+	"blackswan/wire"
 )
 
-// Hand-made messages: type, code, checksum, four octets of nothing, and the
-// beginning of the packet that did not arrive.
-const (
-	ip4UDP = "4500003c000040004011 0000 c0000201 c6336402 1194 1194 0028 0000"
-	ip4ESP = "4500003c000040004032 0000 c0000201 c6336402 00001234 00000001"
-	ip6UDP = "6000000000281140 20010db8000000000000000000000001 20010db8000000000000000000000002 01f4 01f4 0028 0000"
-	ip6ESP = "6000000000283240 20010db8000000000000000000000001 20010db8000000000000000000000002 00001234 00000001"
-)
-
-func icmp(t *testing.T, head, packet string) []byte {
-	t.Helper()
-	var text []byte
-	for _, c := range head + "0000 00000000" + packet {
-		if c != ' ' {
-			text = append(text, byte(c))
+// TestA7_ICMP: what was not reached makes one liveness check, whoever else is
+// named meanwhile and however often, and ends nothing.
+func TestA7_ICMP(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		g, gr := l.gateway()
+		c, cr := l.connect("ann", l.client("ann"))
+		time.Sleep(2 * time.Second)
+		if g.heedICMP() != nil {
+			t.Error("a gateway listens to ICMP")
 		}
-	}
-	b, err := hex.DecodeString(string(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-// RFC 792, RFC 4443 3.1: what could not be reached, and what says nothing.
-func TestParseICMP(t *testing.T) {
-	at := netip.MustParseAddrPort
-	for _, c := range []struct {
-		name, head, packet string
-		v6                 bool
-		want               unreached
-		ok                 bool
-	}{
-		{"host", "0301", ip4UDP, false, unreached{4500, at("198.51.100.2:4500")}, true},
-		{"port", "0303", ip4UDP, false, unreached{4500, at("198.51.100.2:4500")}, true},
-		{"protocol, bare ESP", "0302", ip4ESP, false, unreached{0, at("198.51.100.2:0")}, true},
-		{"too long", "0304", ip4UDP, false, unreached{}, false},
-		{"echo reply", "0000", ip4UDP, false, unreached{}, false},
-		{"about IPv6", "0303", ip6UDP, false, unreached{}, false},
-		{"v6 port", "0104", ip6UDP, true, unreached{500, at("[2001:db8::2]:500")}, true},
-		{"v6 bare ESP", "0100", ip6ESP, true, unreached{0, at("[2001:db8::2]:0")}, true},
-		{"v6 too long", "0200", ip6UDP, true, unreached{}, false},
-		{"v6 about IPv4", "0104", ip4UDP + ip4UDP, true, unreached{}, false},
-	} {
-		parse := parseICMP
-		if c.v6 {
-			parse = parseICMPv6
-		}
-		b := icmp(t, c.head, c.packet)
-		if got, ok := parse(b); ok != c.ok || got != c.want {
-			t.Errorf("%s: %v, %v", c.name, got, ok)
-		}
-		for i := range len(b) - 4 - 4 { // without the ports
-			if got, ok := parse(b[:i]); ok && got.from != 0 {
-				t.Errorf("%s: %d octets give %v", c.name, i, got)
+		before, orders := l.sent(), 0
+		tell, gateway := c.heedICMP(), c.Status(-1).SAs[0].Remote
+		const steps, step = 1000, 2 * time.Millisecond
+		for range steps {
+			tell(gateway)
+			tell(netip.AddrPortFrom(gateway.Addr().Next(), gateway.Port()))
+			synctest.Wait()
+			if len(c.unreached) == 0 {
+				orders++ // it was taken
 			}
+			time.Sleep(step)
 		}
-	}
-}
-
-func FuzzParseICMP(f *testing.F) {
-	f.Add([]byte{3, 3, 0, 0, 0, 0, 0, 0, 0x4f})
-	f.Add([]byte{1, 4, 0, 0, 0, 0, 0, 0, 0x60})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		parseICMP(b)
-		parseICMPv6(b)
+		if most := int(steps*step/icmpGap) + 1; orders > most {
+			t.Errorf("%d orders in two seconds, want %d at most", orders, most)
+		}
+		if n := l.sent() - before; n != 1 {
+			t.Errorf("%d answers to liveness checks, want 1", n)
+		}
+		l.want("ann", Down, 0)
+		cr.stop(t, nil)
+		gr.stop(t, nil)
 	})
 }
 
-// TestHearICMP: the kernel's own ICMP for a port that nobody has.
-func TestHearICMP(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("raw sockets are for root")
-	}
-	for _, c := range []struct {
-		network, local string
-		parse          func([]byte) (unreached, bool)
-	}{{"ip4:icmp", "127.0.0.1:0", parseICMP}, {"ip6:ipv6-icmp", "[::1]:0", parseICMPv6}} {
-		raw, err := net.ListenPacket(c.network, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ours := socketAt(t, c.local)
-		nobody := socketAt(t, c.local)
-		to := nobody.LocalAddr().(*net.UDPAddr).AddrPort()
-		nobody.Close()
-		want := unreached{ours.LocalAddr().(*net.UDPAddr).AddrPort().Port(), to}
-		heard := make(chan unreached, 1)
-		go hearICMP(raw, c.parse, func(u unreached) {
-			if u == want { // the machine may hear of others
-				heard <- u
-			}
-		})
-		if _, err := ours.WriteTo([]byte("is anybody there?"), net.UDPAddrFromAddrPort(to)); err != nil {
-			t.Fatal(err)
-		}
-		<-heard
-		raw.Close()
-		ours.Close()
-	}
+// sending is a plane with its ports.
+type sending struct {
+	*seeing
+	ports []udp.ESPPort
 }
 
-func socketAt(t *testing.T, local string) net.PacketConn {
-	t.Helper()
-	c, err := net.ListenPacket("udp", local)
-	if err != nil {
+func (p *sending) Attach(ports ...udp.ESPPort) { p.ports = append(p.ports, ports...) }
+
+func (p *sending) Stray(udp.Message) {}
+
+// TestA7_ICMPWithoutRoot: traffic that meets a closed port, by the sockets that
+// anybody may have, makes the client ask its gateway at once.
+func TestA7_ICMPWithoutRoot(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("no other system tells")
+	}
+	l := newLoopback(t, 1)
+	g, gr := l.gateway()
+	cfg := l.at("ann", netip.MustParseAddr("127.0.1.1"), g)
+	plane := &sending{seeing: newSeeing()}
+	cfg.Plane = plane
+	var gone atomic.Bool
+	asked := make(chan struct{}, 1)
+	cfg.Tap = func(out bool, data []byte, _ time.Time) {
+		if h, err := wire.ParseHeader(data); err == nil && out && gone.Load() && h.Exchange == wire.ExchangeInformational {
+			select {
+			case asked <- struct{}{}:
+			default:
+			}
+		}
+	}
+	_, cr := l.connect("ann", cfg)
+	l.await("ann", Established, 1)
+	nat := g.Addrs()[1]
+	gr.stop(t, nil)
+	gone.Store(true)
+	if _, err := plane.ports[0].Send(netip.Addr{}, nat, 0, [][]byte{make([]byte, 100)}); err != nil {
 		t.Fatal(err)
 	}
-	return c
+	received := make(chan error)
+	go func() { received <- plane.ports[0].Receive(udp.NewBurst()) }()
+	late := time.NewTimer(20 * time.Second)
+	defer late.Stop()
+	select {
+	case <-asked:
+	case <-late.C:
+		t.Errorf("the client has not asked:\n%s", l.story())
+	}
+	l.want("ann", Down, 0)
+	cr.stop(t, ErrKeepTicket)
+	<-received
 }

@@ -31,14 +31,13 @@ func listenUDP(shards int, cfg udp.Config) ([]udp.Port, error) {
 // 60,000 first messages wait there while a storm is at its height.
 const receiveBuffer = 32 << 20
 
-// open opens the ports of c: one udp.Port for each shard. ESP gets sockets of
-// its own if anybody takes it.
-func (c *Config) open(role Role, shards int, esp func(udp.Message), mark uint32) ([]udp.Port, error) {
+// open opens the ports of c as cfg asks for them: one udp.Port for each shard.
+func (c *Config) open(role Role, shards int, cfg udp.Config) ([]udp.Port, error) {
 	listen := c.listen
 	if listen == nil {
 		listen = listenUDP
 	}
-	cfg := udp.Config{ReceiveBuffer: c.ReceiveBuffer, ESP: esp, Mark: mark}
+	cfg.ReceiveBuffer = c.ReceiveBuffer
 	cfg.IKEPort, cfg.NATPort = c.ports()
 	addrs := c.Listen
 	switch {

@@ -60,6 +60,8 @@ type node struct {
 	roams    bool           // we send from whichever address the system chooses
 	anywhere netip.AddrPort // that address
 
+	unreached chan netip.AddrPort // client: where a packet of ours did not arrive
+
 	commit     func([]durable) error   // nil: nothing is durable
 	keepTicket func(*ike.Record) error // client: into the jar, or out of it
 
@@ -82,7 +84,7 @@ func newNode(cfg Config, role Role) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &node{cfg: cfg, role: role, log: cfg.Log, began: time.Now(), cpu: cpuTime(), stop: make(chan struct{}), lost: make(chan error, 1), seed: maphash.MakeSeed()}
+	n := &node{cfg: cfg, role: role, log: cfg.Log, began: time.Now(), cpu: cpuTime(), stop: make(chan struct{}), lost: make(chan error, 1), unreached: make(chan netip.AddrPort, 1), seed: maphash.MakeSeed()}
 	n.here = func() (netip.AddrPort, bool) { return netip.AddrPort{}, false }
 	n.peers.Store(&peers)
 	if n.log == nil {
@@ -118,7 +120,7 @@ func (n *node) open() error {
 	if err := n.openHost(); err != nil {
 		return err
 	}
-	ports, err := n.cfg.open(n.role, n.count, n.stray(), n.mark())
+	ports, err := n.cfg.open(n.role, n.count, udp.Config{ESP: n.stray(), Mark: n.mark(), Unreachable: n.heedICMP()})
 	if err != nil {
 		return err
 	}
@@ -224,8 +226,8 @@ func (n *node) run() {
 	case n.roams && n.cfg.listen == nil:
 		n.running.Go(n.watchLinks)
 	}
-	if n.role == RoleClient && n.cfg.listen == nil {
-		n.watchICMP()
+	if n.role == RoleClient {
+		n.running.Go(n.watchICMP)
 	}
 }
 

@@ -97,7 +97,7 @@ func (n *node) attach(ports []udp.Port) {
 		addrs = []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
 	}
 	for _, a := range addrs {
-		bare, err := udp.Bare(a, n.mark())
+		bare, err := udp.Bare(a, n.mark(), n.heedICMP())
 		if err != nil { // the peer shall encapsulate
 			n.note("bare ESP cannot be received, so that all ESP goes in UDP: " + err.Error())
 			n.encap = true

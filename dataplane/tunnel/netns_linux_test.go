@@ -127,7 +127,7 @@ func (n *namespace) plane(mtu int, other *namespace) *Plane {
 		}
 		p.Attach(conn.ESP()...)
 		for _, addr := range n.outer {
-			bare, err := udp.Bare(addr, 0)
+			bare, err := udp.Bare(addr, 0, nil)
 			if err != nil {
 				return err
 			}

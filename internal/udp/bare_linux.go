@@ -16,8 +16,9 @@ const espProtocol = 50
 // Bare opens a port for ESP directly over IP, of the family of addr, which may
 // be unspecified. It takes every packet of protocol 50 that comes to addr;
 // ports are 0 in its Runs and without meaning in Send. What it sends has that
-// firewall mark, if it is not 0. It needs CAP_NET_RAW.
-func Bare(addr netip.Addr, mark uint32) (ESPPort, error) {
+// firewall mark, if it is not 0. It needs CAP_NET_RAW. Whom it does not reach
+// is told as by Config.Unreachable.
+func Bare(addr netip.Addr, mark uint32, unreachable func(netip.AddrPort)) (ESPPort, error) {
 	addr = addr.Unmap()
 	if !addr.IsValid() {
 		return nil, errors.New("udp: bare ESP needs a local address: 0.0.0.0 or :: for all of a family")
@@ -31,7 +32,7 @@ func Bare(addr netip.Addr, mark uint32) (ESPPort, error) {
 		s.conn.Close()
 		return nil, bareError(addr, syscall.ENOSYS)
 	}
-	p := newESPSocket(s)
+	p := newESPSocket(s, unreachable)
 	p.bare = true
 	return p, nil
 }

@@ -9,6 +9,6 @@ import (
 )
 
 // Bare is for Linux alone.
-func Bare(addr netip.Addr, _ uint32) (ESPPort, error) {
+func Bare(addr netip.Addr, _ uint32, _ func(netip.AddrPort)) (ESPPort, error) {
 	return nil, fmt.Errorf("udp: bare ESP on %s: %w on this system; let ESP travel in UDP", addr, errors.ErrUnsupported)
 }

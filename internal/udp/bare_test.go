@@ -18,7 +18,7 @@ import (
 // machine tests with it: a test that counts has a namespace of its own.
 func mustBare(t testing.TB, addr string) ESPPort {
 	t.Helper()
-	p, err := Bare(netip.MustParseAddr(addr), 0)
+	p, err := Bare(netip.MustParseAddr(addr), 0, nil)
 	if err != nil {
 		skipWithout(t, err)
 	}
@@ -101,7 +101,7 @@ func checkBareFragments(t *testing.T) {
 // A mark keeps what leaves out of our own tunnel, bare ESP like UDP.
 func TestAllThatLeavesIsMarked(t *testing.T) {
 	const mark = 0x4500
-	bare, err := Bare(loop4, mark)
+	bare, err := Bare(loop4, mark, nil)
 	if err != nil {
 		skipWithout(t, err)
 	}
@@ -136,7 +136,7 @@ func TestBareErrorsNameTheCure(t *testing.T) {
 	} {
 		checkError(t, row.name, bareError(netip.MustParseAddr("192.0.2.1"), row.err), row.errno, row.words)
 	}
-	if _, err := Bare(netip.Addr{}, 0); err == nil || !strings.Contains(err.Error(), "0.0.0.0 or ::") {
+	if _, err := Bare(netip.Addr{}, 0, nil); err == nil || !strings.Contains(err.Error(), "0.0.0.0 or ::") {
 		t.Errorf("no address: %v", err)
 	}
 }

@@ -102,7 +102,7 @@ func (c *Conn) serve(s *socket) {
 		case err == nil:
 		case c.isClosed() || errors.Is(err, net.ErrClosed):
 			return
-		default: // an ICMP error of a datagram sent earlier, or no memory
+		default: // no memory
 			c.count.broken.Add(1)
 			continue
 		}

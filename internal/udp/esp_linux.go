@@ -46,7 +46,7 @@ func (c *Conn) bindESP() ([]ESPPort, error) {
 	var ports []ESPPort
 	for _, s := range sockets {
 		s.owner = c
-		p := newESPSocket(s)
+		p := newESPSocket(s, cfg.Unreachable)
 		if !cfg.single {
 			p.out.runs = s.splits()
 			s.join()
@@ -79,13 +79,14 @@ func (s *socket) splits() (can bool) {
 	return can
 }
 
-func newESPSocket(s *socket) *espSocket {
+func newESPSocket(s *socket, unreachable func(netip.AddrPort)) *espSocket {
 	p := &espSocket{s: s}
 	s.count = &p.count
 	p.try = p.tryReceive
 	p.out.vector.init(outPackets)
 	p.out.try = p.trySend
 	p.tellClass()
+	s.hearErrors(unreachable)
 	return p
 }
 
@@ -103,10 +104,10 @@ func (p *espSocket) Receive(b *Burst) error {
 	b.Runs = b.Runs[:0]
 	for len(b.Runs) == 0 {
 		p.burst, p.errno = b, 0
-		if err := p.s.rc.Read(p.try); err != nil {
+		if err := p.s.await(p.try); err != nil {
 			return net.ErrClosed
 		}
-		if p.errno != 0 { // an ICMP error of a packet sent earlier, or no memory
+		if p.errno != 0 { // no memory
 			p.count.broken.Add(1)
 		}
 		if p.stray != nil {

@@ -70,7 +70,7 @@ func (p *espSocket) trySend(fd uintptr) bool {
 	o := &p.out
 	for len(o.packets) > 0 {
 		n := o.fill()
-		n, errno := mmsgCall(unix.SYS_SENDMMSG, fd, o.vector.headers, n)
+		n, errno := p.s.sendFrom(fd, o.vector.headers, n)
 		if errno != 0 {
 			p.unsendable(errno)
 			continue

@@ -79,6 +79,7 @@ func newLink(s *socket, wantPlain bool) link {
 		return newPlain(s)
 	}
 	s.tellTime()
+	s.hearErrors(s.owner.cfg.Unreachable)
 	l := &mmsg{s: s}
 	l.try = l.tryReceive
 	l.out.try = l.trySend
@@ -92,7 +93,7 @@ func (s *socket) tellTime() {
 
 func (l *mmsg) receive() (*Batch, error) {
 	l.batch, l.err = nil, nil
-	if err := l.s.rc.Read(l.try); err != nil {
+	if err := l.s.await(l.try); err != nil {
 		return nil, err
 	}
 	return l.batch, l.err
@@ -129,7 +130,7 @@ func (l *mmsg) tryReceive(fd uintptr) bool {
 // fill receives into slots and tells how many are filled.
 func (s *socket) fill(fd uintptr, into *slots) (int, syscall.Errno) {
 	into.shape(s.slotSize())
-	return mmsgCall(unix.SYS_RECVMMSG, fd, into.vector.headers, len(into.vector.headers))
+	return s.receiveInto(fd, into.vector.headers)
 }
 
 // arrival is what the kernel has put into a slot: a datagram, or a run of
@@ -228,11 +229,12 @@ const (
 
 // control is what control messages tell of a datagram.
 type control struct {
-	local netip.Addr // where it came to, or leaves from; may be invalid
-	lost  uint32     // the kernel's count of those lost before it
-	size  int        // of its packets if it is a run of several (UDP_GRO, UDP_SEGMENT), else 0
-	class uint8      // traffic class: DSCP and ECN
-	at    time.Time  // when it was received, if the socket asks for it
+	local netip.Addr    // where it came to, or leaves from; may be invalid
+	lost  uint32        // the kernel's count of those lost before it
+	size  int           // of its packets if it is a run of several (UDP_GRO, UDP_SEGMENT), else 0
+	class uint8         // traffic class: DSCP and ECN
+	at    time.Time     // when it was received, if the socket asks for it
+	err   extendedError // what it met, if it is one of ours from the error queue
 }
 
 // parseControl reads what was received with a datagram.
@@ -261,6 +263,8 @@ func parseControl(b []byte) (c control) {
 			c.class = data[0]
 		case level == unix.IPPROTO_IPV6 && kind == unix.IPV6_TCLASS && len(data) >= classSize:
 			c.class = uint8(binary.NativeEndian.Uint32(data))
+		case level == unix.IPPROTO_IP && kind == unix.IP_RECVERR, level == unix.IPPROTO_IPV6 && kind == unix.IPV6_RECVERR:
+			c.err = parseError(data)
 		}
 		b = b[min((length+7)&^7, uint64(len(b))):]
 	}
@@ -310,7 +314,7 @@ func supported(rc syscall.RawConn) bool {
 	ok := true
 	err := rc.Control(func(fd uintptr) {
 		for _, call := range []uintptr{unix.SYS_RECVMMSG, unix.SYS_SENDMMSG} {
-			if _, errno := mmsgCall(call, fd, none[:], 0); errno != 0 {
+			if _, errno := mmsgCall(call, fd, none[:], 0, 0); errno != 0 {
 				ok = false
 			}
 		}
@@ -319,11 +323,11 @@ func supported(rc syscall.RawConn) bool {
 }
 
 // mmsgCall is recvmmsg or sendmmsg of the first count headers: how many
-// datagrams were moved.
-func mmsgCall(call, fd uintptr, headers []unix.Mmsghdr, count int) (int, syscall.Errno) {
+// datagrams were moved. It never waits.
+func mmsgCall(call, fd uintptr, headers []unix.Mmsghdr, count int, flags uintptr) (int, syscall.Errno) {
 	for {
 		n, _, errno := unix.RawSyscall6(call, fd, uintptr(unsafe.Pointer(&headers[0])), uintptr(count),
-			unix.MSG_DONTWAIT, 0, 0)
+			unix.MSG_DONTWAIT|flags, 0, 0)
 		if errno != unix.EINTR {
 			return int(n), errno
 		}

@@ -76,7 +76,7 @@ func (l *mmsg) trySend(fd uintptr) bool {
 	o := &l.out
 	datagrams, octets := 0, 0
 	for o.sent < o.n {
-		n, errno := mmsgCall(unix.SYS_SENDMMSG, fd, o.vector.headers[o.sent:], o.n-o.sent)
+		n, errno := l.s.sendFrom(fd, o.vector.headers[o.sent:], o.n-o.sent)
 		if errno != 0 {
 			o.sent += l.unsendable(errno)
 			continue

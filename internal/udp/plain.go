@@ -90,6 +90,10 @@ func (s *socket) write(data []byte, local netip.Addr, remote netip.AddrPort) err
 		}
 	}
 	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
-	_, _, err := s.udp().WriteMsgUDPAddrPort(data, oob, remote)
-	return err
+	for t := s.tries(); ; {
+		_, _, err := s.udp().WriteMsgUDPAddrPort(data, oob, remote)
+		if err == nil || !t.again() {
+			return err
+		}
+	}
 }

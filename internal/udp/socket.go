@@ -27,6 +27,7 @@ type socket struct {
 	runs          bool   // the kernel joins what comes (UDP_GRO)
 	lost          uint32 // of the kernel's count, already counted
 	link          link
+	errors        *errorQueue // nil: nobody is told what was unreachable
 }
 
 // packetConn is a net.UDPConn, or a net.IPConn for bare ESP.

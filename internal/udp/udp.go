@@ -155,6 +155,12 @@ type Config struct {
 	// keep the message. Read then gives neither ESP nor keepalives.
 	ESP func(Message)
 
+	// Unreachable is told where a datagram went that did not arrive, as a router
+	// or its destination says by ICMP; nil: the kernel is not asked. Anyone may
+	// forge that. Bare ESP has port 0. It is called by several goroutines and
+	// must not wait. Only Linux tells it, on amd64 and arm64.
+	Unreachable func(netip.AddrPort)
+
 	// plain does without batches in the kernel, as on systems that have none.
 	plain bool
 
