@@ -170,17 +170,16 @@ func (n *Node) Unplug(t testing.TB) (plug func()) {
 	return plug
 }
 
-// Deafen drops what the node would hear of IKE and of ESP in UDP, with its
-// links left as they are, until hear is called.
-func (n *Node) Deafen(t testing.TB) (hear func()) {
+// DeafenToRollCall drops what the node would hear of it in UDP port 4500: an
+// INFORMATIONAL response in clear, with Message ID 0 (rule C1).
+func (n *Node) DeafenToRollCall(t testing.TB) {
 	t.Helper()
 	n.MustRun(t, nil, "nft", `table inet deaf {
   chain in {
     type filter hook input priority filter;
-    udp sport { 500, 4500 } drop
+    udp sport 4500 @th,64,32 0 @th,224,8 41 @th,240,8 37 @th,250,1 1 @th,256,32 0 drop
   }
 }`)
-	return func() { n.MustRun(t, nil, "nft", "delete table inet deaf") }
 }
 
 // DeafenTo drops what the node would hear of CREATE_CHILD_SA on an IKE SA in UDP

@@ -16,8 +16,7 @@ import (
 // A packet of a tunnel that the gateway has lost is answered by rule A8: with
 // the token, if its SPI is on the map of before the crash, and our client
 // resumes at once; with INVALID_SPI alone, if not, and our client asks and is
-// shown the token then. Nothing else tells it: it is deaf to the roll call,
-// whose second round comes 3 s after the first.
+// shown the token then. Nothing else tells it: it is deaf to the roll call.
 func TestTrafficOfBeforeTheCrash(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -47,7 +46,7 @@ func TestTrafficOfBeforeTheCrash(t *testing.T) {
 			here.Ping(t, ourClientInner[0], ourGatewayInner[0])
 			gateway.AwaitStored(t, before)
 			gateway.Kill()
-			hear := here.Deafen(t)
+			here.DeafenToRollCall(t)
 			if c.forget {
 				forget(t, filepath.Join(gateway.Dir, "state", "store.db"), "children/")
 			}
@@ -56,7 +55,6 @@ func TestTrafficOfBeforeTheCrash(t *testing.T) {
 				status, err := gateway.Status(t)
 				return err == nil && status.Totals.RollCallShown == 1
 			})
-			hear()
 			here.Pulse(t, ourClientInner[0], ourGatewayInner[0]) // until it is answered
 			if sa := client.AwaitUp(t); !sa.Resumed || sa.By != c.by {
 				t.Errorf("our client's SA: %+v, want one that is resumed, by %s", sa, c.by)
