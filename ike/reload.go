@@ -17,8 +17,8 @@ import (
 // for.
 
 const (
-	// reloadBatch SAs are looked at every drainEvery ns; of them drainBatch are
-	// deleted at most, as many as a drain sends away.
+	// reloadBatch SAs are looked at every drainEvery ns; drainBatch of them are
+	// told something at most, as many as a drain sends away.
 	reloadBatch = 1024
 	// reloadAgain is when those are looked at that could not be measured, in ns.
 	reloadAgain = int64(1e9)
@@ -67,10 +67,10 @@ func (e *Endpoint) startReload(selected Selected) {
 // that is being rekeyed is not, and its heir may have a place that was passed.
 func (e *Endpoint) reloadSome() {
 	r := &e.reload
-	ended := 0
-	for looked := 0; looked < reloadBatch && ended < drainBatch && r.slot < len(e.slots); r.slot++ {
+	told := 0
+	for looked := 0; looked < reloadBatch && told < drainBatch && r.slot < len(e.slots); r.slot++ {
 		if sa := e.slots[r.slot].sa; sa != nil && e.measure(sa) {
-			ended++
+			told++
 		}
 		looked++
 	}
@@ -97,8 +97,9 @@ func (e *Endpoint) successor(of *Connection) successor {
 	return s
 }
 
-// measure gives sa the connection of now, or ends it, and reports which.
-func (e *Endpoint) measure(sa *SA) (ended bool) {
+// measure gives sa the connection of now, or ends it, and reports whether its peer
+// is told something.
+func (e *Endpoint) measure(sa *SA) (told bool) {
 	if sa.conn == nil || sa.tun != nil || sa.state == stateDeleting {
 		return false
 	}
@@ -121,14 +122,14 @@ func (e *Endpoint) measure(sa *SA) (ended bool) {
 		e.expel(sa, err)
 		return true
 	}
-	if sa.half == nil && !s.same {
-		if c := sa.cold; c != nil && (c.ours != nil || c.theirs != nil) { // a Child SA is on its way
-			e.reload.again = true
-			return false
-		}
-		e.recast(sa, s.conn)
+	switch c := sa.cold; {
+	case c != nil && (c.ours != nil || c.theirs != nil): // what it makes was asked for by the connection of before
+		e.reload.again = true
+	case sa.half == nil && !s.same:
+		return e.recast(sa, s.conn)
+	default:
+		sa.conn = s.conn
 	}
-	sa.conn = s.conn
 	return false
 }
 
@@ -202,19 +203,19 @@ func (e *Endpoint) expel(sa *SA, why error) {
 }
 
 // recast gives each Child SA of sa a policy of conn, and closes those that none
-// would have.
-func (e *Endpoint) recast(sa *SA, conn *Connection) {
+// would have, if any.
+func (e *Endpoint) recast(sa *SA, conn *Connection) (closed bool) {
 	for k := range sa.installed {
 		of, found := e.policyFor(sa, k, conn)
-		switch {
-		case k.ts.whole():
+		if k.ts.whole() {
 			k.ts = wholeOf(of)
-		default:
+		} else {
 			k.ts = &selectors{of, k.ts.straight, k.ts.local, k.ts.remote}
 		}
 		if !found && k.phase < phaseClosing {
 			e.event(sa, Event{Kind: EventUnfit, Err: errUncarried})
 			e.close(sa, k.in)
+			closed = true
 		}
 	}
 	if c := sa.cold; c != nil {
@@ -222,6 +223,7 @@ func (e *Endpoint) recast(sa *SA, conn *Connection) {
 	}
 	sa.conn = conn
 	e.pursue(sa)
+	return closed
 }
 
 // policyFor is the number of the policy of conn that would have the Child SA k:
