@@ -1,103 +1,153 @@
 package ike
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"testing"
 	"time"
 
+	"blackswan/internal/propose"
 	"blackswan/internal/suite"
 	"blackswan/ticket"
 	"blackswan/wire"
 )
 
-// resumeClients is how many distinct clients the benchmark goes through.
-const resumeClients = 20000
+// A storm of the benchmark: so many clients, half of those that a node of two
+// shards has in docs/performance.md, and so many of them under way at a time.
+const (
+	stormClients = 50000
+	underWay     = 125
+)
 
-// storm is a gateway of which resumeClients clients hold tickets, and the
-// messages that they resume with, made beforehand.
+// storm is a gateway and clients that hold tickets of it, and lose their SA and
+// resume in turn. Their side is made outside of the measured time.
 type storm struct {
+	w       *world
 	e       *Endpoint
 	now     time.Time
 	clients []stormClient
 	suite   suite.Suite
 	prf     *suite.PRF
 	box     suite.Box
+	next    int            // of clients
+	fresh   []*stormClient // have a RESUME to send
+	begun   []*stormClient // have an IKE_AUTH to send
+	buf     [2048]byte
 }
 
 type stormClient struct {
-	from   netip.AddrPort
-	resume []byte
-	ni     []byte
-	skd    []byte
-	idi    wire.ID
-	spii   wire.SPI
+	number  int
+	lineage [16]byte
+	serial  uint32
+	from    netip.AddrPort
+	resume  []byte
+	answer  []byte // to it
+	auth    []byte
+	ni      []byte
+	skd     []byte
+	idi     wire.ID
+	old     wire.SPIs
+	spii    wire.SPI
 }
 
 func newStorm(b *testing.B) *storm {
-	w := newWorld(b, "storm")
+	w := newWorld(b, "storm", func(gw, _ *Config) {
+		p, err := propose.ParseIKE("chacha20poly1305-sha256-x25519")
+		if err != nil {
+			b.Fatal(err)
+		}
+		gw.Connections[0].IKE = []propose.IKE{p}
+	})
 	w.gw.conn.DPD = 0
-	s := &storm{e: w.gw.e, now: w.now, suite: suite.Suite{Encr: wire.ENCRAESGCM16, KeyBits: 128, PRF: wire.PRFHMACSHA256, KE: wire.KEX25519}}
+	s := &storm{w: w, e: w.gw.e, now: w.now, suite: suite.Suite{Encr: wire.ENCRChaCha20Poly1305, PRF: wire.PRFHMACSHA256, KE: wire.KEX25519}}
 	s.prf, _ = suite.NewPRF(wire.PRFHMACSHA256)
-	for i := range resumeClients {
-		s.clients = append(s.clients, s.newClient(b, w, i))
+	for i := range stormClients {
+		c := stormClient{number: i, idi: id(fmt.Sprintf("c%06d.clients.test", i)), skd: make([]byte, 32), ni: make([]byte, 32)}
+		c.from = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 500)
+		_, _ = w.rand.Read(c.lineage[:]) // as the gateway makes them
+		s.clients = append(s.clients, c)
 	}
 	return s
 }
 
-func (s *storm) newClient(b *testing.B, w *world, i int) stormClient {
-	c := stormClient{idi: id(fmt.Sprintf("c%06d.clients.test", i)), skd: make([]byte, 32), ni: make([]byte, 32), spii: wire.SPI(i+1) << 8}
-	c.from = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 500)
-	_, _ = w.rand.Read(c.skd)
-	_, _ = w.rand.Read(c.ni)
+// lose has c lose its SA: it makes a RESUME with a ticket of a new serial.
+func (s *storm) lose(b *testing.B, c *stormClient) {
+	_, _ = s.w.rand.Read(c.skd)
+	_, _ = s.w.rand.Read(c.ni)
+	c.serial++
 	sess := ticket.Session{
 		IDi: ticket.ID{Type: uint8(c.idi.Type), Data: c.idi.Data}, IDr: ticket.ID{Type: uint8(wire.IDFQDN), Data: []byte("gw.test")},
-		MethodI: 2, MethodR: 2, SKd: c.skd, Serial: 1, Connection: []byte("office"),
-		Suite:  ticket.Suite{Encr: uint16(s.suite.Encr), KeyBits: 128, PRF: uint16(s.suite.PRF), KE: uint16(s.suite.KE)},
-		Issued: s.now.Unix(), FullAuth: s.now.Unix(), LastKE: s.now.Unix(), Expires: s.now.Unix() + 3600, SPIi: uint64(i + 7), SPIr: uint64(i + 9),
+		MethodI: 2, MethodR: 2, SKd: c.skd, Serial: c.serial, Lineage: c.lineage, Connection: []byte("office"),
+		Suite:  ticket.Suite{Encr: uint16(s.suite.Encr), PRF: uint16(s.suite.PRF), KE: uint16(s.suite.KE)},
+		Issued: s.now.Unix(), FullAuth: s.now.Unix(), LastKE: s.now.Unix(), Expires: s.now.Unix() + 3600, SPIi: uint64(c.old.I), SPIr: uint64(c.old.R),
 	}
-	binary.BigEndian.PutUint64(sess.Lineage[8:], uint64(i))
-	t, err := s.e.ring.Seal(nil, &sess, s.now.Unix(), w.rand)
+	t, err := s.e.ring.Seal(nil, &sess, s.now.Unix(), s.w.rand)
 	if err != nil {
 		b.Fatal(err)
 	}
-	m := wire.NewWriter(nil, wire.Header{SPIi: c.spii, Version: wire.Version, Exchange: wire.ExchangeSessionResume, Flags: wire.FlagInitiator})
+	c.spii = wire.SPI(c.serial)<<32 | wire.SPI(c.number+1)<<8
+	m := wire.NewWriter(c.resume[:0], wire.Header{SPIi: c.spii, Version: wire.Version, Exchange: wire.ExchangeSessionResume, Flags: wire.FlagInitiator})
 	m.Nonce(c.ni)
 	m.Notify(wire.Notify{Type: wire.NotifyTicketOpaque, Data: t})
-	w.cl.e.addDetection(&m, &SA{spi: wire.SPIs{I: c.spii}}, Packet{Local: c.from, Remote: gwAddr})
-	w.cl.e.addSupport(&m, nil, false)
-	c.resume = append([]byte(nil), m.Finish()...)
-	return c
+	s.w.cl.e.addDetection(&m, &SA{spi: wire.SPIs{I: c.spii}}, Packet{Local: c.from, Remote: gwAddr})
+	s.w.cl.e.addSupport(&m, nil, false)
+	c.resume = m.Finish()
 }
 
-// auth builds the client's IKE_AUTH for the gateway's answer.
-func (s *storm) auth(c *stormClient, answer []byte, dst []byte) []byte {
-	h, _ := wire.ParseHeader(answer)
+// prove has c make its IKE_AUTH for the gateway's answer.
+func (s *storm) prove(c *stormClient) {
+	h, _ := wire.ParseHeader(c.answer)
 	var m message
-	_ = m.sort(resumeResponse, h.NextPayload, answer[wire.HeaderLen:])
+	_ = m.sort(resumeResponse, h.NextPayload, c.answer[wire.HeaderLen:])
+	c.old = h.SPIs()
 	var k suite.Keys
 	suite.DeriveResume(s.prf, s.suite, &k, c.skd, c.ni, m.nonce, uint64(c.spii), uint64(h.SPIr))
-	body := c.idi.Append(nil)
-	in := suite.AuthInput{Message: c.resume, Nonce: m.nonce, MACedID: suite.MACedID(s.prf, nil, k.PI(s.suite), body)}
-	w := wire.NewWriter(dst[:0], wire.Header{SPIi: c.spii, SPIr: h.SPIr, Version: wire.Version, Exchange: wire.ExchangeIKEAuth, Flags: wire.FlagInitiator, MessageID: 1})
+	in := suite.AuthInput{Message: c.resume, Nonce: m.nonce, MACedID: suite.MACedID(s.prf, nil, k.PI(s.suite), c.idi.Append(nil))}
+	w := wire.NewWriter(c.auth[:0], wire.Header{SPIi: c.spii, SPIr: h.SPIr, Version: wire.Version, Exchange: wire.ExchangeIKEAuth, Flags: wire.FlagInitiator, MessageID: 1})
 	w.StartSK(8)
 	w.ID(wire.PayloadIDi, c.idi)
 	w.ID(wire.PayloadIDr, id("gw.test"))
 	w.Auth(wire.Auth{Method: wire.AuthSharedKey, Data: suite.AuthResume(s.prf, nil, k.PI(s.suite), in)})
 	w.Notify(wire.Notify{Protocol: wire.ProtocolIKE, Type: wire.NotifyQCDToken, Data: make([]byte, 32)})
-	w.SA(wire.ProposalSpec{Num: 1, Protocol: wire.ProtocolESP, SPI: []byte{1, 2, byte(c.spii >> 16), byte(c.spii >> 8)}, Transforms: []wire.Transform{
+	w.SA(wire.ProposalSpec{Num: 1, Protocol: wire.ProtocolESP, SPI: m.nonce[:4], Transforms: []wire.Transform{ // random, as most peers' are
 		{Type: wire.TransformENCR, ID: wire.ENCRAESGCM16, KeyBits: 128}, {Type: wire.TransformESN, ID: wire.ESNNo}, {Type: wire.TransformESN, ID: wire.ESNYes}}})
 	w.TS(wire.PayloadTSi, prefixes("10.2.3.0/24"))
 	w.TS(wire.PayloadTSr, prefixes("10.0.0.0/8"))
 	w.Notify(wire.Notify{Type: wire.NotifyTicketRequest})
 	end := len(w.Buf)
 	w.CloseSK(s.suite.Trailer(end - 40))
-	msg := w.Finish()
-	if err := s.box.Seal(s.suite, k.EI(s.suite), nil, msg, 32, 40, end, make([]byte, 8)); err != nil {
+	c.auth = w.Finish()
+	if err := s.box.Seal(s.suite, k.EI(s.suite), nil, c.auth, 32, 40, end, make([]byte, 8)); err != nil {
 		panic(err)
 	}
-	return msg
+}
+
+// turn has who has sent a RESUME prove itself, and others lose their SA.
+func (s *storm) turn(b *testing.B) {
+	s.fresh, s.begun = s.begun[:0], s.fresh
+	for _, c := range s.begun {
+		s.prove(c)
+	}
+	for range underWay {
+		c := &s.clients[s.next]
+		s.lose(b, c)
+		s.fresh, s.next = append(s.fresh, c), (s.next+1)%len(s.clients)
+	}
+	s.now = s.now.Add(3 * time.Millisecond)
+	s.e.Advance(s.now)
+}
+
+// both is what the gateway does for a resume: the IKE_AUTH of one client and the
+// RESUME of another.
+func (s *storm) both(i int) {
+	if i < len(s.begun) {
+		c := s.begun[i]
+		s.e.Packet(s.now, Packet{Local: gwAddr, Remote: c.from, Data: append(s.buf[:0], c.auth...)})
+		s.sent()
+	}
+	c := s.fresh[i]
+	s.e.Packet(s.now, Packet{Local: gwAddr, Remote: c.from, Data: append(s.buf[:0], c.resume...)})
+	c.answer = append(c.answer[:0], s.sent()...)
 }
 
 func (s *storm) sent() []byte {
@@ -114,46 +164,33 @@ func (s *storm) sent() []byte {
 }
 
 // BenchmarkGatewayResume is the gateway's whole machine for one resume: both
-// messages, opened ticket, keys, AUTH both ways, Child SA keys, new ticket. The
-// client's side is made outside of the measured time.
+// messages, opened ticket, keys, AUTH both ways, Child SA keys, new ticket, and
+// the end of the SA that it replaces, among as many as no cache holds.
 func BenchmarkGatewayResume(b *testing.B) {
 	s := newStorm(b)
+	for range 2*stormClients/underWay + 1 {
+		s.turn(b)
+		for i := range underWay {
+			s.both(i)
+		}
+	}
+	if got := s.e.counts.established; got < stormClients-underWay {
+		b.Fatalf("%d of %d clients have an SA: %v", got, stormClients, s.e.Counters)
+	}
 	b.ReportAllocs()
-	b.ResetTimer()
-	const batch = 500
-	answers, auths := make([][]byte, batch), make([][]byte, batch)
-	buf := make([]byte, 2048)
-	for done := 0; done < b.N; {
-		n := min(batch, b.N-done)
-		at := done % resumeClients
-		n = min(n, resumeClients-at)
-		if at == 0 && done > 0 {
+	at := underWay
+	for b.Loop() {
+		if at == underWay {
 			b.StopTimer()
-			s = newStorm(b)
+			s.turn(b)
+			at = 0
 			b.StartTimer()
 		}
-		for i := range n {
-			c := &s.clients[at+i]
-			s.e.Packet(s.now, Packet{Local: gwAddr, Remote: c.from, Data: append(buf[:0], c.resume...)})
-			answers[i] = append(answers[i][:0], s.sent()...)
-		}
-		b.StopTimer()
-		for i := range n {
-			auths[i] = s.auth(&s.clients[at+i], answers[i], auths[i])
-		}
-		b.StartTimer()
-		for i := range n {
-			c := &s.clients[at+i]
-			s.e.Packet(s.now, Packet{Local: gwAddr, Remote: c.from, Data: auths[i]})
-			if len(s.sent()) == 0 {
-				b.Fatal("no answer to IKE_AUTH", s.e.Counters)
-			}
-		}
-		done += n
+		s.both(at)
+		at++
 	}
-	b.StopTimer()
-	if s.e.counts.established == 0 {
-		b.Fatal("nobody came back")
+	if got := s.e.counts.established; got < stormClients-underWay {
+		b.Fatalf("%d of %d clients have an SA: %v", got, stormClients, s.e.Counters)
 	}
 }
 
@@ -167,6 +204,7 @@ func BenchmarkResumeFloor(b *testing.B) {
 	var out, mac [64]byte
 	ring := s.e.ring
 	c := &s.clients[0]
+	s.lose(b, c)
 	var m message
 	h, _ := wire.ParseHeader(c.resume)
 	_ = m.sort(resumeRequest, h.NextPayload, c.resume[wire.HeaderLen:])
