@@ -231,9 +231,9 @@ func (e *Endpoint) removeChildren(sa *SA, how OutputKind) {
 // removeChild takes c from the data plane: OutputRemove or OutputRetire. Another
 // one becomes the SA's first in its place.
 func (e *Endpoint) removeChild(sa *SA, c *child, how OutputKind) {
-	e.children.Delete(c.in)
+	e.children.Delete(c.in, sa.slot+1)
 	if c.phase != phaseNone {
-		e.outbound.Delete(c.out)
+		e.outbound.Delete(c.out, sa.slot+1)
 		e.tellChild(how, sa, c)
 	}
 	more := sa.more()

@@ -377,7 +377,7 @@ func (t *tombstones) add(s wire.SPI) {
 	if len(t.ring) < t.max {
 		t.ring = append(t.ring, s)
 	} else {
-		t.at.Delete(t.ring[t.next])
+		t.at.Delete(t.ring[t.next], 1)
 		t.ring[t.next] = s
 	}
 	t.next = (t.next + 1) % t.max

@@ -308,18 +308,14 @@ func (e *Endpoint) spawn(original bool, own wire.SPI) *SA {
 	return sa
 }
 
-// newSPI makes a sealed SPI that no live SA has (rule B1).
+// newSPI makes a sealed SPI. A counter is in it: no other SA has it (rule B1).
 func (e *Endpoint) newSPI() (wire.SPI, bool) {
-	for {
-		s, err := e.sealer.Next(e.generation())
-		if err != nil {
-			e.event(nil, Event{Kind: EventCounterFull, Err: err})
-			return 0, false
-		}
-		if s != 0 && e.ours.Get(wire.SPI(s)) == 0 {
-			return wire.SPI(s), true
-		}
+	s, err := e.sealer.Next(e.generation())
+	if err != nil {
+		e.event(nil, Event{Kind: EventCounterFull, Err: err})
+		return 0, false
 	}
+	return wire.SPI(s), true
 }
 
 func (e *Endpoint) generation() uint8 {

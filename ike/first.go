@@ -70,11 +70,12 @@ func (f *firsts) find(key uint32, sum uint64) (duplicate, bool) {
 
 // forget drops the oldest.
 func (f *firsts) forget() {
-	if key := f.answered[f.oldest].key; f.at.Get(key) == uint32(f.oldest+1) {
-		f.at.Delete(key)
-	}
+	f.at.Delete(f.answered[f.oldest].key, uint32(f.oldest+1))
 	f.oldest, f.n = (f.oldest+1)%len(f.answered), f.n-1
 }
+
+// unanswered says that a message which is remembered was not answered after all.
+func (f *firsts) unanswered(key uint32) { f.at.Delete(key, f.at.Get(key)) }
 
 func (f *firsts) expire(now int64) {
 	for f.n > 0 && f.answered[f.oldest].until <= now {

@@ -122,7 +122,7 @@ func (e *Endpoint) initAgreed(sa *SA, a *Answer) {
 	hf := sa.half
 	p := Packet{Local: sa.local.addrPort(), Remote: sa.remote.addrPort(), Marker: sa.marker}
 	if a.Err != nil {
-		e.first.at.Delete(e.duplicateKey(sa.spi.I, p.Remote, hf.ni)) // it was not answered
+		e.first.unanswered(e.duplicateKey(sa.spi.I, p.Remote, hf.ni))
 		if errors.Is(a.Err, ErrBusy) {
 			e.drop(DropFull)
 		} else { // a public value that RFC 6989 refuses

@@ -217,9 +217,7 @@ func (e *Endpoint) down(sa *SA, why string, silent bool) {
 	if silent {
 		e.tombs.add(sa.ours())
 	}
-	if e.lineages.Get(sa.lineage) == sa.slot+1 {
-		e.lineages.Delete(sa.lineage)
-	}
+	e.lineages.Delete(sa.lineage, sa.slot+1)
 	e.forgetPeer(sa)
 	e.counts.established--
 	if sa.redirects {
@@ -252,7 +250,7 @@ func (e *Endpoint) release(sa *SA) {
 			delete(e.asked, c.theirs.question)
 		}
 	}
-	e.ours.Delete(sa.ours()) //rfc:6290-5.3-1
+	e.ours.Delete(sa.ours(), sa.slot+1) //rfc:6290-5.3-1
 	sa.keys.Wipe()
 	e.slots[sa.slot].sa = nil
 	e.free = append(e.free, sa.slot)
@@ -268,9 +266,7 @@ func (e *Endpoint) rememberPeer(sa *SA) {
 	if sa.tun != nil {
 		return
 	}
-	k := e.peerKey(sa.peer)
-	sa.peerNext = e.peers.Get(k)
-	e.peers.Put(k, sa.slot+1)
+	sa.peerNext = e.peers.Put(e.peerKey(sa.peer), sa.slot+1)
 }
 
 func (e *Endpoint) forgetPeer(sa *SA) {
@@ -278,7 +274,7 @@ func (e *Endpoint) forgetPeer(sa *SA) {
 	at := e.peers.Get(k)
 	if at == sa.slot+1 {
 		if sa.peerNext == 0 {
-			e.peers.Delete(k)
+			e.peers.Delete(k, at)
 		} else {
 			e.peers.Put(k, sa.peerNext)
 		}

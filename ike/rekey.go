@@ -135,7 +135,7 @@ func (e *Endpoint) forget(sa *SA) {
 	}
 	delete(e.asked, x.question)
 	if x.in != 0 && sa.childIn(x.in) == nil {
-		e.children.Delete(x.in)
+		e.children.Delete(x.in, sa.slot+1)
 	}
 	sa.cold.ours = nil
 	// Its turn is not that of the next creation, whose key pair may not be made yet.

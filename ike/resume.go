@@ -248,7 +248,7 @@ func (e *Endpoint) resumedAuth(sa *SA) error {
 // same ticket that was never confirmed, goes in silence: after proof, not
 // before (RFC 5723 4.3.4, rule D7).
 func (e *Endpoint) claim(sa *SA) {
-	if old := e.in(e.lineages.Get(sa.lineage)); old != nil && old != sa {
+	if old := e.in(e.lineages.Put(sa.lineage, sa.slot+1)); old != nil && old != sa {
 		var elder *SA // whose rekey the client has not seen
 		if old.cold != nil {
 			elder = e.sa(old.cold.elder)
@@ -258,7 +258,6 @@ func (e *Endpoint) claim(sa *SA) {
 			e.down(elder, "replaced by a resume", true)
 		}
 	}
-	e.lineages.Put(sa.lineage, sa.slot+1)
 	sa.confirm = sa.resumed
 	e.stopRollCall(sa.half.old)
 }
@@ -362,15 +361,14 @@ func suiteOf(s *ticket.Session) suite.Suite {
 // link, unlink and halfResumesOf keep the half-open resumes of one lineage in
 // a chain through their slots (rule E3).
 func (e *Endpoint) link(sa *SA) {
-	sa.half.next = e.claims.Get(sa.lineage)
-	e.claims.Put(sa.lineage, sa.slot+1)
+	sa.half.next = e.claims.Put(sa.lineage, sa.slot+1)
 }
 
 func (e *Endpoint) unlink(sa *SA) {
 	at := e.claims.Get(sa.lineage)
 	if at == sa.slot+1 {
 		if sa.half.next == 0 {
-			e.claims.Delete(sa.lineage)
+			e.claims.Delete(sa.lineage, at)
 		} else {
 			e.claims.Put(sa.lineage, sa.half.next)
 		}

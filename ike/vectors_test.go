@@ -31,7 +31,7 @@ func TestForeignQCDReply(t *testing.T) {
 			w := newWorld(t, v.name)
 			w.connect()
 			_, c := w.one()
-			w.cl.e.ours.Delete(c.ours()) // the SA of the capture, in our table
+			w.cl.e.ours.Delete(c.ours(), c.slot+1) // the SA of the capture, in our table
 			c.spi = v.spis
 			w.cl.e.ours.Put(c.ours(), c.slot+1)
 			tok, err := hex.DecodeString(v.token)

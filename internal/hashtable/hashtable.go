@@ -26,7 +26,7 @@ const least = 16
 // New makes an empty Table. word gives 64 bits of a key that tell it from most
 // others. seed is random: who chooses keys must not know where they go.
 func New[K comparable](seed uint64, word func(K) uint64) Table[K] {
-	return Table[K]{seed: seed | 1, word: word}
+	return Table[K]{seed: seed, word: word}
 }
 
 // Len is how many keys there are.
@@ -40,29 +40,33 @@ func (t *Table[K]) Get(k K) uint32 {
 	return t.entries[t.find(k)].number
 }
 
-// Put gives k a number above 0, instead of the one that it may have.
-func (t *Table[K]) Put(k K, number uint32) {
+// Put gives k a number above 0, and returns the one that it had, or 0.
+func (t *Table[K]) Put(k K, number uint32) (before uint32) {
 	if 3*(t.n+1) > 2*len(t.entries) {
 		t.grow()
 	}
-	at := t.find(k)
-	if t.entries[at].number == 0 {
+	x := &t.entries[t.find(k)]
+	if before = x.number; before == 0 {
 		t.n++
 	}
-	t.entries[at] = entry[K]{k, number}
+	*x = entry[K]{k, number}
+	return before
 }
 
-// Delete forgets k, if it is there. A Table that becomes empty gives its
+// Delete forgets k, if it has this number. A Table that becomes empty gives its
 // memory back.
-func (t *Table[K]) Delete(k K) {
-	if t.Get(k) == 0 {
+func (t *Table[K]) Delete(k K, number uint32) {
+	if t.n == 0 || number == 0 {
+		return
+	}
+	at, last := t.find(k), len(t.entries)-1
+	if t.entries[at].number != number {
 		return
 	}
 	if t.n--; t.n == 0 && len(t.entries) > least {
 		t.entries = nil
 		return
 	}
-	at, last := t.find(k), len(t.entries)-1
 	for next := (at + 1) & last; t.entries[next].number != 0; next = (next + 1) & last {
 		// Who stands at next moves up to at, unless at lies before its home.
 		if home := t.home(t.entries[next].key); (next-home)&last >= (next-at)&last {
@@ -72,9 +76,11 @@ func (t *Table[K]) Delete(k K) {
 	t.entries[at] = entry[K]{}
 }
 
-// home is the place where k belongs.
+// home is the place where k belongs. One product spreads numbers that follow each
+// other well for most seeds, and for some not at all: there are two.
 func (t *Table[K]) home(k K) int {
-	hi, lo := bits.Mul64(t.word(k), t.seed)
+	hi, lo := bits.Mul64(t.word(k)^t.seed, 0x9e3779b97f4a7c15)
+	hi, lo = bits.Mul64(hi^lo^bits.RotateLeft64(t.seed, 32), 0xd6e8feb86659fd93)
 	return int(hi^lo) & (len(t.entries) - 1)
 }
 

@@ -30,10 +30,13 @@ func FuzzTable(f *testing.F) {
 		for i := 0; i+1 < len(input); i += 2 {
 			k := (uint16(input[i])<<8 | uint16(input[i+1])) & 511
 			if input[i]&128 == 0 {
-				have.Put(k, uint32(i+1))
+				if before := have.Put(k, uint32(i+1)); before != want[k] {
+					t.Fatalf("key %d had %d, want %d", k, before, want[k])
+				}
 				want[k] = uint32(i + 1)
 			} else {
-				have.Delete(k)
+				have.Delete(k, want[k]+1) // it has another number
+				have.Delete(k, want[k])
 				delete(want, k)
 			}
 		}
@@ -56,12 +59,42 @@ func TestClusters(t *testing.T) {
 		same(t, &have, want)
 		left := maps.Clone(want)
 		for k := 0; len(left) > 0; k = (k + step) & 511 {
-			have.Delete(uint16(k))
+			have.Delete(uint16(k), left[uint16(k)])
 			delete(left, uint16(k))
 			same(t, &have, left)
 		}
 		if len(have.entries) != 0 {
 			t.Errorf("an empty table keeps %d places", len(have.entries))
+		}
+	}
+}
+
+// TestPatterns: numbers that peers count up, or shift, lie as far from their homes
+// as random ones, whatever the seed.
+func TestPatterns(t *testing.T) {
+	const n = 40000 // of 65,536 places
+	for name, key := range map[string]func(i uint64) uint64{
+		"counted":      func(i uint64) uint64 { return i },
+		"by 256":       func(i uint64) uint64 { return i << 8 },
+		"by 4096":      func(i uint64) uint64 { return i << 12 },
+		"high octets":  func(i uint64) uint64 { return i << 40 },
+		"both ends":    func(i uint64) uint64 { return i<<40 | i },
+		"last octet 7": func(i uint64) uint64 { return i<<8 | 7 },
+	} {
+		for seed := range uint64(16) {
+			table := New(seed*0x2545f4914f6cdd1d+seed, func(k uint64) uint64 { return k })
+			for i := range uint64(n) {
+				table.Put(key(i), 1)
+			}
+			steps := 0
+			for at, x := range table.entries {
+				if x.number != 0 {
+					steps += (at - table.home(x.key)) & (len(table.entries) - 1)
+				}
+			}
+			if mean := float64(steps) / n; mean > 1 { // of random keys: 0.8
+				t.Errorf("%s, seed %d: %.1f steps from home", name, seed, mean)
+			}
 		}
 	}
 }
@@ -73,7 +106,7 @@ func TestNoAllocation(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() {
 		table.Put(1000, 1)
-		table.Delete(1000)
+		table.Delete(1000, 1)
 		table.Get(50)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
