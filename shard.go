@@ -32,6 +32,7 @@ type shard struct {
 
 	timer *time.Timer
 	late  []ike.Answer // answers that came to be while outputs were drained
+	came  []ike.Packet // a batch of the socket
 	out   []*parcel    // packets for other shards, by shard
 	keep  recorder
 	sleep sleepwatch
@@ -159,12 +160,18 @@ func sooner(a, b time.Time) time.Time {
 }
 
 func (s *shard) batch(now time.Time, b *udp.Batch) {
+	s.came = s.came[:0]
 	for i := range b.Messages {
 		if m := &b.Messages[i]; m.Kind == udp.IKE {
-			s.e.Packet(now, ike.Packet{Local: m.Local, Remote: m.Remote, Marker: m.Marker, Data: m.Data, Waited: since(m.Arrived, now)})
-			s.drain(now)
+			s.came = append(s.came, ike.Packet{Local: m.Local, Remote: m.Remote, Marker: m.Marker, Data: m.Data, Waited: since(m.Arrived, now)})
 		}
 	}
+	s.e.Expect(s.came)
+	for _, p := range s.came {
+		s.e.Packet(now, p)
+		s.drain(now)
+	}
+	clear(s.came) // the port may give up the memory of its batches
 	s.port.Recycle(b)
 }
 

@@ -32,6 +32,7 @@ type storm struct {
 	next    int            // of clients
 	fresh   []*stormClient // have a RESUME to send
 	begun   []*stormClient // have an IKE_AUTH to send
+	coming  []Packet
 	buf     [2048]byte
 }
 
@@ -137,6 +138,15 @@ func (s *storm) turn(b *testing.B) {
 	s.e.Advance(s.now)
 }
 
+// expect tells the gateway of what comes next, as the roof does.
+func (s *storm) expect() {
+	s.coming = s.coming[:0]
+	for _, c := range s.begun {
+		s.coming = append(s.coming, Packet{Data: c.auth})
+	}
+	s.e.Expect(s.coming)
+}
+
 // both is what the gateway does for a resume: the IKE_AUTH of one client and the
 // RESUME of another.
 func (s *storm) both(i int) {
@@ -185,6 +195,7 @@ func BenchmarkGatewayResume(b *testing.B) {
 			s.turn(b)
 			at = 0
 			b.StartTimer()
+			s.expect()
 		}
 		s.both(at)
 		at++

@@ -98,6 +98,8 @@ type Endpoint struct {
 	asker     Packet // where the request at hand came from; no data
 	lastPiece uint16 // number of the fragment at hand, 1 for a whole message, 0 when it did not verify
 	scratch   scratch
+	expected  []expected
+	touched   uint32 // what Expect read: nobody wants it, but it must be read
 	session   ticket.Session
 	Counters  Counters
 	Answered  [2]uint64 // INVALID_IKE_SPI without and with a token

@@ -80,6 +80,7 @@ func (w *world) step(t *testing.T, op []byte, seen [][]byte) {
 	}
 	var in, out int
 	in = len(data)
+	to.e.Expect([]Packet{{Data: data}})
 	to.e.Packet(w.now, Packet{Local: to.addr, Remote: clAddr, Data: data})
 	for round := 0; round < 64; round++ {
 		for {

@@ -302,8 +302,9 @@ func (w *world) deliver() {
 			w.t.Fatal("the network does not come to rest")
 		}
 		p := w.flight[0]
-		w.flight = w.flight[1:]
 		to := w.at(p.Remote.Addr())
+		to.e.Expect(w.flight)
+		w.flight = w.flight[1:]
 		to.e.Packet(w.now, Packet{Local: p.Remote, Remote: p.Local, Marker: p.Marker, Data: p.Data})
 		w.drain(to)
 		w.advanceNodes()

@@ -40,6 +40,15 @@ func (t *Table[K]) Get(k K) uint32 {
 	return t.entries[t.find(k)].number
 }
 
+// Touch reads the place where k belongs: Get, Put and Delete find it in a cache
+// then. What it returns means nothing.
+func (t *Table[K]) Touch(k K) uint32 {
+	if t.n == 0 {
+		return 0
+	}
+	return t.entries[t.home(k)].number
+}
+
 // Put gives k a number above 0, and returns the one that it had, or 0.
 func (t *Table[K]) Put(k K, number uint32) (before uint32) {
 	if 3*(t.n+1) > 2*len(t.entries) {

@@ -108,6 +108,7 @@ func TestNoAllocation(t *testing.T) {
 		table.Put(1000, 1)
 		table.Delete(1000, 1)
 		table.Get(50)
+		table.Touch(50)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -109,6 +109,7 @@ func (m *machine) packet(p ike.Packet) {
 		return
 	}
 	cause := len(p.Data)
+	m.e.Expect([]ike.Packet{p})
 	m.e.Packet(m.clock(), p)
 	m.drain(cause)
 }
