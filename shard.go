@@ -50,6 +50,10 @@ type parcel struct {
 	made    time.Time
 }
 
+// parcels are those that nobody needs: in a storm half of all resumes come to a
+// shard that is not their home.
+var parcels = sync.Pool{New: func() any { return new(parcel) }}
+
 const (
 	answersRoom  = 64
 	forwardsRoom = 64
@@ -183,13 +187,15 @@ func since(at, now time.Time) time.Duration {
 	return max(now.Sub(at), 0)
 }
 
-// parcel takes the packets of another shard. None of them is forwarded again.
+// parcel takes the packets of another shard. None of them is forwarded again, and
+// its memory is used again.
 func (s *shard) parcel(now time.Time, p *parcel) {
 	for _, packet := range p.packets {
 		packet.Waited += now.Sub(p.made)
 		s.e.Packet(now, packet)
 		s.drainForwarded(now)
 	}
+	parcels.Put(p)
 }
 
 func (s *shard) command(now time.Time, c ike.Command) {
@@ -253,7 +259,8 @@ func (n *node) source(local netip.AddrPort) netip.AddrPort {
 func (s *shard) forward(now time.Time, o ike.Output) {
 	p := s.out[o.Shard]
 	if p == nil {
-		p = &parcel{made: now}
+		p = parcels.Get().(*parcel)
+		p.packets, p.buf, p.made = p.packets[:0], p.buf[:0], now
 		s.out[o.Shard] = p
 	}
 	at := len(p.buf)
