@@ -27,8 +27,10 @@ var ErrTooLong = errors.New("ticket: session too long for a ticket by value")
 //	+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //
 // What stands before the nonce is associated data and names the AEAD key. The
-// zeros fill the ticket to a multiple of 64, so that its length says little of
-// the names in it.
+// nonce is random but for the low bits of its first octet, which are those of
+// the lineage: by them the kernel finds the shard that the ticket belongs to.
+// The zeros fill the ticket to a multiple of 64, so that its length says little
+// of the names in it.
 const (
 	versionValue = 1
 
@@ -37,6 +39,10 @@ const (
 	tagSize    = 16
 	headerSize = 1 + 4 + saltSize
 	lengthSize = 2
+
+	// HomeAt is the octet of a ticket by value that tells its shard, by HomeBits.
+	HomeAt   = headerSize
+	HomeBits = 0x3f
 
 	// Overhead is what a ticket by value has beside the session and its zeros.
 	overhead = headerSize + nonceSize + lengthSize + tagSize
@@ -63,6 +69,7 @@ func (r *Ring) Seal(dst []byte, s *Session, now int64, rand io.Reader) ([]byte, 
 	if _, err := io.ReadFull(rand, nonce[:]); err != nil {
 		return dst, err
 	}
+	nonce[0] = nonce[0]&^HomeBits | s.Lineage[0]&HomeBits
 	plain := r.plain[:size-overhead+lengthSize]
 	binary.BigEndian.PutUint16(plain, uint16(n))
 	clear(plain[lengthSize+n:])

@@ -94,8 +94,26 @@ func TestD1_Format(t *testing.T) {
 func TestD1_Pinned(t *testing.T) {
 	keys, s := oneKey(0xa1b2c3d4, 5), typical()
 	sum := sha256.Sum256(sealed(t, ring(t, keys), s, source(1)))
-	if got, pinned := fmt.Sprintf("%x", sum), "811bf294fae1f44e3a7e30aefa4d4898416de0674ce9698eab5805293d361152"; got != pinned {
+	if got, pinned := fmt.Sprintf("%x", sum), "56cd069655106a1bc254497495eb026da42cf9f9ff9f329ffbe482e50de8b998"; got != pinned {
 		t.Errorf("its hash is %s, pinned is %s", got, pinned)
+	}
+}
+
+// The kernel sees which shard a ticket belongs to, and nothing else of the
+// lineage. What is sealed by other nonces opens as well.
+func TestTicketShowsItsShard(t *testing.T) {
+	r, s := ring(t, oneKey(1, 5)), typical()
+	seen := map[byte]bool{}
+	for home := range 256 {
+		s.Lineage[0] = byte(home)
+		b := sealed(t, r, s, source(uint64(home)))
+		if b[HomeAt]&HomeBits != byte(home)&HomeBits {
+			t.Errorf("lineage %02x..: octet %02x", home, b[HomeAt])
+		}
+		seen[b[HomeAt]&^HomeBits] = true
+	}
+	if len(seen) != 4 {
+		t.Errorf("the high bits are not random: %v", seen)
 	}
 }
 

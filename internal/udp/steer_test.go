@@ -11,6 +11,8 @@ import (
 	"golang.org/x/net/bpf"
 
 	"blackswan/internal/natt"
+	"blackswan/ticket"
+	"blackswan/wire"
 )
 
 // ikeMessage has the fields of a header that steering looks at.
@@ -93,8 +95,11 @@ func TestProgramIsShard(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for range 3000 {
+			for i := range 6000 {
 				data := randomDatagram(rng)
+				if i%2 == 0 {
+					data = randomResume(rng, nat)
+				}
 				m := message(nat, data)
 				got, err := vm.Run(data)
 				if err != nil {
@@ -148,6 +153,58 @@ func randomDatagram(rng *rand.Rand) []byte {
 	return b
 }
 
+// randomResume is an IKE_SESSION_RESUME, most of them well-formed, that may end
+// anywhere.
+func randomResume(rng *rand.Rand, nat bool) []byte {
+	b := resume(rng, uint8(rng.Uint32()), rng.IntN(2) == 0)
+	if rng.IntN(3) == 0 {
+		b[16+rng.IntN(len(b)-16)] = byte(rng.Uint32())
+	}
+	if rng.IntN(3) == 0 {
+		b = b[:rng.IntN(len(b))]
+	}
+	if nat {
+		b = append(make([]byte, natt.Marker), b...)
+	}
+	return b
+}
+
+// resume shows a ticket of that home, behind a COOKIE or not.
+func resume(rng *rand.Rand, home uint8, cookie bool) []byte {
+	w := wire.NewWriter(nil, wire.Header{SPIi: wire.SPI(rng.Uint64()), Version: wire.Version, Exchange: wire.ExchangeSessionResume, Flags: wire.FlagInitiator})
+	if cookie {
+		w.Notify(wire.Notify{Type: wire.NotifyCookie, Data: make([]byte, 1+rng.IntN(64))})
+	}
+	w.Nonce(make([]byte, 16+rng.IntN(48)))
+	made := make([]byte, 256)
+	made[0], made[ticket.HomeAt] = 1, home
+	w.Notify(wire.Notify{Type: wire.NotifyTicketOpaque, Data: made})
+	return w.Finish()
+}
+
+// A ticket goes to the shard of its lineage, the low bits of which it shows.
+func TestShardOfATicket(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	s := newSteering(4)
+	for home := range 256 {
+		for _, cookie := range []bool{false, true} {
+			if got, want := s.shard(&Message{Data: resume(rng, uint8(home), cookie)}), home&0x3f%4; got != want {
+				t.Errorf("home %d, COOKIE %v: shard %d, want %d", home, cookie, got, want)
+			}
+		}
+	}
+	b := resume(rng, 2, false)
+	b[offExchange] = byte(wire.ExchangeIKESAInit)
+	seen := map[int]bool{}
+	for range 64 {
+		binary.BigEndian.PutUint64(b, rng.Uint64())
+		seen[s.shard(&Message{Data: b})] = true
+	}
+	if len(seen) != 4 {
+		t.Errorf("an IKE_SA_INIT goes by a ticket: %v", seen)
+	}
+}
+
 // message is what a socket would make of a datagram.
 func message(nat bool, data []byte) Message {
 	c := &Conn{}
@@ -183,10 +240,12 @@ func TestGroupIsSteered(t *testing.T) {
 			for range 50 {
 				m := Message{Remote: netip.AddrPortFrom(to, ike.Port())}
 				m.Data = ikeMessage(rng.Uint64(), rng.Uint64()*uint64(rng.IntN(2)), rng.IntN(2) == 0)
-				switch rng.IntN(3) {
+				switch rng.IntN(4) {
 				case 0:
 					m.Marker = true
 				case 1:
+					m.Data, m.Marker = resume(rng, uint8(rng.Uint32()), rng.IntN(2) == 0), rng.IntN(2) == 0
+				case 2:
 					m.Kind = ESP
 					m.Data[0] |= 1
 				}

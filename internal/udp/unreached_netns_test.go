@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wire makes a network in our namespace where nobody answers: 192.0.2.0/24.
-func wire(t *testing.T) {
+// cable makes a network in our namespace where nobody answers: 192.0.2.0/24.
+func cable(t *testing.T) {
 	t.Helper()
 	addr, err := netlink.ParseAddr("192.0.2.1/24")
 	near := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "near"}, PeerName: "far"}
@@ -24,9 +24,9 @@ func wire(t *testing.T) {
 
 // A socket whose packets wait for the link and that meets an error meanwhile
 // has nothing to tell but the error; Go's poller gives it up then. It is read
-// all the same. And that nobody answers on the wire is told at last.
+// all the same. And that nobody answers on the cable is told at last.
 func TestErrorWithoutRoomToSend(t *testing.T) {
-	inNamespace(t, loopbackMTU, func() { wire(t); checkErrorWithoutRoom(t) })
+	inNamespace(t, loopbackMTU, func() { cable(t); checkErrorWithoutRoom(t) })
 }
 
 func checkErrorWithoutRoom(t *testing.T) {
