@@ -414,7 +414,7 @@ func (e *Endpoint) Plane(now time.Time, r Report) {
 	}
 	switch r.Kind {
 	case ReportUsed:
-		e.hear(sa)
+		e.hearTraffic(sa)
 		if k := sa.childIn(r.SPI); k != nil {
 			e.prefer(sa, k)
 		}

@@ -144,23 +144,28 @@ func TestRFC5723_6_2_RekeyEndsTheTicket(t *testing.T) {
 // Rule D5: the gateway ends the old ticket when it knows that the client has the
 // heir. A rekey whose answer is lost for good costs no login.
 func TestRuleD5_LostAnswerOfARekey(t *testing.T) {
-	w := rekeyWorld(t, "lost answer", "aes128gcm16", "aes128gcm16")
-	w.connect()
-	w.run(time.Second)
-	old := *w.cl.ticket
-	w.lose = func(from *node, p Packet) bool { return from == w.gw }
-	w.act(w.cl, "rekey ike")
-	w.run(time.Second)
-	w.lose = nil
-	w.start(w.cl)
-	w.cl.ticket, w.cl.kids = &old, nil
-	w.connect()
-	w.run(time.Second)
-	if g, _ := w.one(); !g.resumed {
-		t.Error("the ticket is void, and its client has no other\n" + w.text())
+	for _, traffic := range []bool{false, true} {
+		w := rekeyWorld(t, "lost answer", "aes128gcm16", "aes128gcm16")
+		w.connect()
+		w.run(time.Second)
+		old := *w.cl.ticket
+		w.lose = func(from *node, p Packet) bool { return from == w.gw }
+		w.act(w.cl, "rekey ike")
+		w.run(time.Second)
+		if traffic { // by a Child SA that the client has had before: it proves nothing of the heir
+			w.report(w.gw, ReportUsed, w.gw.kids[0].SPIIn)
+		}
+		w.lose = nil
+		w.start(w.cl)
+		w.cl.ticket, w.cl.kids = &old, nil
+		w.connect()
+		w.run(time.Second)
+		if g, _ := w.one(); !g.resumed {
+			t.Errorf("traffic %v: the ticket is void, and its client has no other\n%s", traffic, w.text())
+		}
+		w.run(5 * time.Minute)
+		w.agreed(1)
 	}
-	w.run(5 * time.Minute)
-	w.agreed(1)
 }
 
 // Rule D8: what a thief of a ticket could read ends with a new key exchange, 2

@@ -14,10 +14,24 @@ const (
 	LivenessOnDemand                 // DPD after traffic went to it and none came back (ReportSent)
 )
 
-// hear notes that the peer is alive.
+// hear notes that the peer is alive, and has sa.
 func (e *Endpoint) hear(sa *SA) {
-	sa.heard = e.now
 	e.confirmed(sa)
+	e.alive(sa)
+}
+
+// hearTraffic notes that the peer is alive, by a packet of a Child SA. An heir has
+// those of the SA that it replaces: only of a resumed SA they tell that its peer
+// has it (rules D5, D7).
+func (e *Endpoint) hearTraffic(sa *SA) {
+	if sa.resumed {
+		e.confirmed(sa)
+	}
+	e.alive(sa)
+}
+
+func (e *Endpoint) alive(sa *SA) {
+	sa.heard = e.now
 	if e.now-sa.noted > 60e9 {
 		e.noteRollCall(sa)
 	}
