@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"blackswan/dataplane"
 	"blackswan/ike"
 	"blackswan/qcd"
 	"blackswan/spi"
@@ -241,12 +242,19 @@ func (h *Host) event(m *machine, ev ike.Event) { h.w.watch.hostEvent(h, &ev) }
 // espLength is the size of the ESP packets that clients send.
 const espLength = 120
 
-// traffic sends one ESP packet of the client, and plans the next.
+// traffic sends one ESP packet of the client, which the gateway's side answers,
+// and plans the next. What the data plane sees it tells the machine.
 func (c *Client) traffic() {
-	w := c.host.w
+	w, m := c.host.w, c.host.m
 	w.after(w.options.Traffic/2+w.within(w.options.Traffic), c.traffic)
-	for _, v := range views(c.host.m) {
-		if v.Connection != c.Conn || v.Child.Out == 0 || w.Network.Cut || w.chance(w.Network.Loss) {
+	if w.now.Before(m.asleep) {
+		return
+	}
+	for _, v := range c.views() {
+		if w.now.Sub(m.plane[v.Child.In].heard) >= dataplane.UsedAgain {
+			m.report(ike.Report{Kind: ike.ReportSent, SPI: v.Child.In})
+		}
+		if w.Network.Cut || w.chance(w.Network.Loss) {
 			continue
 		}
 		from, to := netip.AddrPortFrom(c.addr.Addr(), 4500), netip.AddrPortFrom(v.Remote.Addr(), 4500)
@@ -256,6 +264,19 @@ func (c *Client) traffic() {
 		out := c.host.outside(from)
 		w.after(w.Network.Delay, func() { w.gatewayAt(to.Addr()).esp(v.Child.Out, out, to, v.Marker) })
 	}
+}
+
+// views are the SAs of the client that carry traffic.
+func (c *Client) views() (all []ike.View) {
+	if m := c.host.m; m.e != nil {
+		m.e.Views(m.clock(), func(v ike.View) bool {
+			if v.Connection == c.Conn && v.Child.Out != 0 {
+				all = append(all, v)
+			}
+			return true
+		})
+	}
+	return all
 }
 
 // esp takes one ESP packet: the data plane of the gateway.
@@ -269,12 +290,28 @@ func (g *Gateway) esp(spi uint32, from, to netip.AddrPort, marker bool) {
 		m.report(ike.Report{Kind: ike.ReportUnknownSPI, SPI: spi, Local: to, Remote: from, Marker: marker, Length: espLength})
 		return
 	}
-	used, moved := c.used, c.from.IsValid() && c.from != from
-	c.used, c.from = true, from
+	moved := c.from.IsValid() && c.from != from
+	c.from = from
 	m.plane[spi] = c
-	if !used {
-		m.report(ike.Report{Kind: ike.ReportUsed, SPI: spi})
-	} else if moved {
+	m.hear(spi)
+	if moved {
 		m.report(ike.Report{Kind: ike.ReportMoved, SPI: spi, Local: to, Remote: from, Marker: marker})
+	}
+	w := g.w
+	if h := w.natted[c.remote]; h != nil && !w.Network.Cut && !w.chance(w.Network.Loss) {
+		w.after(w.Network.Delay, func() { h.m.hear(c.out) })
+	}
+}
+
+// hear takes one authenticated ESP packet.
+func (m *machine) hear(spi uint32) {
+	c, known := m.plane[spi]
+	if !known || m.w.now.Before(m.asleep) {
+		return
+	}
+	if m.w.now.Sub(c.heard) >= dataplane.UsedAgain {
+		c.heard = m.w.now
+		m.plane[spi] = c
+		m.report(ike.Report{Kind: ike.ReportUsed, SPI: spi})
 	}
 }

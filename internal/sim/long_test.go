@@ -14,7 +14,7 @@ var real = flag.Bool("real", false, "real X25519 in the long worlds")
 func months(t *testing.T, hosts, tunnels, days int) {
 	t.Parallel()
 	w := New(Options{
-		Seed: max(*seed, 1), Shards: 4, Hosts: hosts, Tunnels: tunnels, NAT: true, Cheap: !*real, OnDemand: true,
+		Seed: max(*seed, 1), Shards: 4, Hosts: hosts, Tunnels: tunnels, NAT: true, Cheap: !*real, OnDemand: true, Traffic: 4 * time.Hour,
 		Keys: 4 * time.Hour, Network: Network{Loss: 0.005, Double: 0.002, Late: 0.01, Delay: 10 * time.Millisecond},
 	})
 	w.Connect(10 * time.Minute)

@@ -52,8 +52,8 @@ type child struct {
 	encrIn, encrOut   string
 	integIn, integOut string
 	local, remote     natKey
-	used              bool
-	from              natKey
+	heard             time.Time // when the machine was told last that a packet came
+	from              natKey    // of the last packet
 }
 
 func (m *machine) clock() time.Time { return m.w.now.Add(m.skew) }

@@ -159,6 +159,16 @@ var outages = []scenario{
 		w.Network.Cut = true
 		w.Run(5 * time.Minute)
 	}},
+	{name: "cut for five minutes, and it is traffic that brings nothing back", seeds: 3, options: harsh.with(func(o *Options) { o.OnDemand, o.Traffic = true, 10*time.Second }), tell: func(w *World) {
+		up(w)
+		w.Network.Cut = true
+		w.Run(5 * time.Minute)
+	}, judge: func(t *testing.T, w *World) { all(t, w, "by silence", w.Detected(ike.ByTimeout)) }},
+	{name: "cut for five minutes, and nobody has anything to say", seeds: 3, options: harsh.with(func(o *Options) { o.OnDemand = true }), tell: func(w *World) {
+		up(w)
+		w.Network.Cut = true
+		w.Run(5 * time.Minute)
+	}, judge: func(t *testing.T, w *World) { none(t, "by silence", w.Detected(ike.ByTimeout)) }},
 	{name: "cut, and a crash meanwhile", seeds: 4, options: harsh, tell: func(w *World) {
 		up(w)
 		w.Network.Cut = true
