@@ -3,7 +3,6 @@ package ike
 import (
 	"bytes"
 	"encoding/binary"
-	"time"
 
 	"blackswan/internal/hashtable"
 	"blackswan/qcd"
@@ -248,62 +247,6 @@ func (e *Endpoint) lostHint(sa *SA) {
 	}
 }
 
-// plainESPNotices a second are sent to ESP of which nothing is known (rule A8), by
-// all shards together.
-const plainESPNotices = 100
-
-// espReplySize is INVALID_SPI with a QCD_TOKEN of ours.
-const espReplySize = wire.HeaderLen + 8 + 4 + 8 + 32
-
-// espReport takes an ESP packet with an SPI that no SA owns (RFC 6290 8.2).
-// With the map of before the crash its answer carries the token; without,
-// INVALID_SPI alone within a small budget (rule A8).
-func (e *Endpoint) espReport(r Report) {
-	p := Packet{Local: r.Local, Remote: r.Remote, Marker: r.Marker}
-	if !e.usable(p) {
-		e.drop(DropSelf)
-		return
-	}
-	var own [4]byte
-	binary.BigEndian.PutUint32(own[:], r.SPI)
-	h := wire.Header{Version: wire.Version, Exchange: wire.ExchangeInformational, Flags: wire.FlagInitiator}
-	s, known := e.survivors[r.SPI]
-	var tok []byte
-	if known && e.tokens != nil {
-		if r.Length < espReplySize { // it spends no answer of its SA
-			e.drop(DropUnknownSPI)
-			return
-		}
-		ours := s.SPIs.R
-		if s.Original {
-			ours = s.SPIs.I
-		}
-		made, ok := e.sealer.Open(uint64(ours))
-		if ok && e.over(ours, made) && e.replies().Allow(e.now, uint64(ours), r.Remote.Addr()) {
-			h.SPIi, h.SPIr = s.SPIs.I, s.SPIs.R
-			tok, _ = e.tokens.Token(e.scratch.token[:0], s.Generation, uint64(h.SPIi), uint64(h.SPIr))
-		}
-	}
-	if tok == nil && !e.plainESP.take(e.now, max(plainESPNotices/max(e.cfg.Shards, 1), 1)) { //rfc:6290-8.2-5
-		e.drop(DropLimited)
-		return
-	}
-	at := len(e.arena)
-	w := wire.NewWriter(e.arena, h)
-	w.Notify(wire.Notify{Type: wire.NotifyInvalidSPI, Data: own[:]})
-	if tok != nil {
-		w.Notify(wire.Notify{Protocol: wire.ProtocolIKE, Type: wire.NotifyQCDToken, Data: tok}) //rfc:6290-4.1-1 6290-4.1-2 6290-4.1-3 6290-8.2-2
-	}
-	w.Finish()
-	e.arena = w.Buf
-	msg := e.arena[at:]
-	if len(msg) > r.Length {
-		e.drop(DropUnknownSPI)
-		return
-	}
-	e.reply(p, msg)
-}
-
 // espNotice is INVALID_SPI from outside of any SA: R=0, I=1, in clear. The
 // header's SPIs are not used.
 func (e *Endpoint) espNotice(p Packet, h wire.Header) (wire.Notify, bool) {
@@ -349,18 +292,6 @@ func (e *Endpoint) replaceTokens() {
 	}
 }
 
-// survive keeps the ESP SPIs of before the crash.
-func (e *Endpoint) survive(list []Survivor) {
-	if e.survivors == nil {
-		e.survivors = make(map[uint32]Survivor, len(list))
-	}
-	for _, s := range list {
-		if len(e.survivors) < e.cfg.Limits.Survivors {
-			e.survivors[s.ESPSPI] = s
-		}
-	}
-}
-
 // tombstones are the SPIs of SAs that this process dropped without a delivered
 // DELETE; the oldest goes first.
 type tombstones struct {
@@ -398,45 +329,4 @@ func (b *bucket) take(now int64, most int) bool {
 	}
 	b.n++
 	return b.n <= most
-}
-
-// Plane takes what the data plane saw.
-func (e *Endpoint) Plane(now time.Time, r Report) {
-	e.at(now)
-	if r.Kind == ReportUnknownSPI {
-		e.espReport(r)
-		return
-	}
-	sa := e.in(e.children.Get(r.SPI))
-	if sa == nil {
-		e.drop(DropStale)
-		return
-	}
-	switch r.Kind {
-	case ReportUsed:
-		e.hearTraffic(sa)
-		if k := sa.childIn(r.SPI); k != nil {
-			e.prefer(sa, k)
-		}
-	case ReportSent:
-		e.sentTraffic(sa)
-	case ReportWorn, ReportSpent:
-		e.worn(sa, r.SPI, r.Kind == ReportSpent)
-	case ReportMoved:
-		e.follow(sa, Packet{Local: r.Local, Remote: r.Remote, Marker: r.Marker})
-	}
-}
-
-// follow moves sa to where its peer is now: only a peer behind a NAT moves so,
-// only if we are not behind one ourselves, once a second (rule G3, RFC 7296 2.23).
-// Bare ESP has no port, and tells nothing of where IKE finds the peer.
-func (e *Endpoint) follow(sa *SA, p Packet) {
-	if p.Remote.Port() == 0 || !sa.behind || sa.natted || sa.Original || p.Remote == sa.remote.addrPort() || e.now-sa.moved < 1e9 { //rfc:7296-2.23-5
-		return
-	}
-	sa.moved = e.now
-	e.moveTo(sa, pack(p.Local), pack(p.Remote))
-	sa.marker = p.Marker
-	e.noteRollCall(sa)
-	e.moveChildren(sa) //rfc:4555-3.8-7
 }
