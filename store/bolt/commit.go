@@ -264,7 +264,7 @@ func (o op) put(kv, exp *bbolt.Bucket) error {
 			return err
 		}
 	}
-	return kv.Put(o.key, o.append(make([]byte, 0, expirySize+len(o.value))))
+	return kv.Put(o.key, o.saved)
 }
 
 // sweep removes what ended before now.

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -96,13 +97,16 @@ func TestBehindDuringCommit(t *testing.T) {
 	}
 }
 
+// ended is a record whose time was over at nanosecond 1.
+var ended = newRecord(store.Op{Value: []byte("ended"), TTL: 1}, time.Unix(0, 0))
+
 // plant writes a record that has ended into the file, with or without the item
 // that lets the sweep find it.
 func plant(t *testing.T, s *bolt, key string, item bool) {
 	t.Helper()
-	ended := op{[]byte(key), record{[]byte("ended"), 1}}
+	planted := op{[]byte(key), ended}
 	err := s.db.Update(func(tx *bbolt.Tx) error {
-		if err := ended.put(tx.Bucket(contents), tx.Bucket(expiries)); err != nil || item {
+		if err := planted.put(tx.Bucket(contents), tx.Bucket(expiries)); err != nil || item {
 			return err
 		}
 		return tx.Bucket(expiries).Delete(expiryKey(1, []byte(key)))
@@ -121,7 +125,7 @@ func TestEndedUnswept(t *testing.T) {
 			plant(t, s, "key", false)
 		} else {
 			s.mu.Lock()
-			s.fresh["key"] = fresh{record{[]byte("ended"), 1}, 0}
+			s.fresh["key"] = fresh{ended, 0}
 			s.mu.Unlock()
 		}
 		if v, err := s.Get(ctx, []byte("key")); !errors.Is(err, store.ErrNotFound) {

@@ -25,16 +25,21 @@ const expirySize = 8
 // committed.
 type record struct {
 	value []byte
-	ends  int64 // Unix nanoseconds, 0: never
+	ends  int64  // Unix nanoseconds, 0: never
+	saved []byte // as it lies in contents: value is its end
 }
 
+// newRecord copies the value once: a page of the roll call has a quarter of a
+// megabyte.
 func newRecord(o store.Op, now time.Time) record {
 	r := record{}
-	if o.Value != nil {
-		r.value = append([]byte{}, o.Value...)
-	}
 	if o.TTL > 0 {
 		r.ends = now.Add(o.TTL).UnixNano()
+	}
+	if o.Value != nil {
+		r.saved = binary.BigEndian.AppendUint64(make([]byte, 0, expirySize+len(o.Value)), uint64(r.ends))
+		r.saved = append(r.saved, o.Value...)
+		r.value = r.saved[expirySize:]
 	}
 	return r
 }
@@ -50,17 +55,12 @@ func (r record) copyOf(now int64) ([]byte, error) {
 	return append([]byte{}, r.value...), nil
 }
 
-// append writes the record as it lies in contents.
-func (r record) append(b []byte) []byte {
-	return append(binary.BigEndian.AppendUint64(b, uint64(r.ends)), r.value...)
-}
-
 // parseRecord views b.
 func parseRecord(key, b []byte) (record, error) {
 	if len(b) < expirySize {
 		return record{}, fmt.Errorf("store/bolt: value of key %q has %d octets, too few to be one of ours", key, len(b))
 	}
-	return record{value: b[expirySize:], ends: int64(binary.BigEndian.Uint64(b))}, nil
+	return record{value: b[expirySize:], ends: int64(binary.BigEndian.Uint64(b)), saved: b}, nil
 }
 
 // recordAt returns the record of key, a deletion if there is none. It views
