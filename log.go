@@ -69,10 +69,13 @@ func kindOf(x *ike.Event) EventKind {
 	if x.Kind == ike.EventEstablished && x.Resumed {
 		return Resumed
 	}
-	return kinds[x.Kind]
+	if int(x.Kind) < len(kinds) {
+		return kinds[x.Kind]
+	}
+	return ""
 }
 
-var kinds = map[ike.EventKind]EventKind{
+var kinds = [...]EventKind{
 	ike.EventEstablished: Established, ike.EventConfirmed: Confirmed, ike.EventDown: Down, ike.EventDetected: Detected,
 	ike.EventResuming: Resuming, ike.EventFallback: FellBack, ike.EventFailed: Failed, ike.EventChildFailed: ChildFailed,
 	ike.EventTicket: Ticket, ike.EventRefused: Refused, ike.EventMoved: Moved, ike.EventRedirected: Redirected,

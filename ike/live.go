@@ -240,7 +240,7 @@ func (e *Endpoint) ended(sa *SA, why string, silent bool) {
 
 // release frees the slot and wipes the keys.
 func (e *Endpoint) release(sa *SA) {
-	e.forgetResponse(sa)
+	e.uncache(sa) // the next SA in its room has a response as long
 	for dir := range 2 {
 		e.dropPieces(sa, dir)
 	}

@@ -53,7 +53,7 @@ func (e *Endpoint) newSA(original bool) *SA {
 // spawn gives an SA a slot; own is its SPI of ours.
 func (e *Endpoint) spawn(original bool, own wire.SPI) *SA {
 	sa := e.spare.sas.take()
-	*sa = SA{Original: original, Client: original, gen: e.generation()}
+	*sa = SA{Original: original, Client: original, gen: e.generation(), resp: sa.resp[:0]}
 	if n := len(e.free); n > 0 {
 		sa.slot, e.free = e.free[n-1], e.free[:n-1]
 	} else {
