@@ -127,7 +127,7 @@ func (s *socket) sendFrom(fd uintptr, headers []unix.Mmsghdr, count int) (int, s
 		if errno == 0 && n < count && s.errors != nil {
 			s.emptyErrors() // the call was cut short, and does not tell by which error
 		}
-		if errno == 0 || errno == unix.EAGAIN || !t.again() {
+		if errno == 0 || errno == unix.EAGAIN || errno == unix.ENOBUFS || !t.again() {
 			return n, errno
 		}
 	}
