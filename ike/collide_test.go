@@ -1,7 +1,6 @@
 package ike
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -12,33 +11,6 @@ import (
 	"blackswan/internal/suite"
 	"blackswan/wire"
 )
-
-// act lets a node begin something with its SA.
-func (w *world) act(n *node, what string) {
-	w.t.Helper()
-	sas := slices.DeleteFunc(n.live(), func(sa *SA) bool { return sa.replaced() })
-	if len(sas) == 0 {
-		return
-	}
-	sa := sas[len(sas)-1]
-	n.e.at(w.now)
-	switch what {
-	case "rekey child":
-		sa.child.worn = true
-	case "rekey ike":
-		sa.worn = true
-	case "close child":
-		n.e.close(sa, sa.child.in)
-	case "new child":
-		n.e.want(sa, want{})
-	case "delete":
-		n.e.deleteSA(sa)
-	default:
-		w.t.Fatal(what)
-	}
-	n.e.pursue(sa)
-	w.drain(n)
-}
 
 // RFC 7296 2.8.1, 2.8.2, 2.25: whatever both sides begin at once, and whatever
 // the network does to it, at the end both have the same SAs with the same keys,
@@ -86,60 +58,6 @@ func collide(t *testing.T, seed uint64, esp, gw, cl string) {
 	if gw != "delete" && cl != "delete" {
 		outcome(t, w, 1, 0)
 	}
-}
-
-// chaos does so many steps in any order: a packet arrives or is lost, an answer
-// comes, time passes.
-func (w *world) chaos(dice *rand.Rand, loss float64, steps int, answers *[]func()) {
-	for range steps {
-		switch n := len(w.flight); {
-		case len(*answers) > 0 && dice.IntN(3) == 0:
-			f := (*answers)[0]
-			*answers = (*answers)[1:]
-			f()
-		case n > 0 && dice.IntN(4) > 0:
-			i := dice.IntN(n)
-			p := w.flight[i]
-			w.flight = slices.Delete(w.flight, i, i+1)
-			if dice.Float64() < loss {
-				continue
-			}
-			to := w.at(p.Remote.Addr())
-			to.e.Packet(w.now, Packet{Local: p.Remote, Remote: p.Local, Marker: p.Marker, Data: p.Data})
-			w.drain(to)
-		default:
-			w.now = w.now.Add(time.Duration(dice.IntN(400)) * time.Millisecond)
-			w.advanceNodes()
-		}
-	}
-}
-
-// nonces are Ni of the request and Nr of the response in a node's exchange.
-func (tp *tape) nonces(from *node) (all [][]byte) {
-	for _, s := range tp.seen {
-		if s.h.Exchange == wire.ExchangeCreateChildSA && (s.from == from) != s.h.Response() && s.at(wire.PayloadNonce) >= 0 {
-			all = append(all, s.bodies[s.at(wire.PayloadNonce)])
-		}
-	}
-	return all
-}
-
-// asked reports whether a request of a node was for a Child SA with that SPI.
-func (tp *tape) asked(from *node, in uint32) bool {
-	spi := spiBytes(in)
-	return slices.ContainsFunc(tp.of(from, wire.ExchangeCreateChildSA), func(s sight) bool {
-		return !s.h.Response() && bytes.Contains(s.bodies[s.at(wire.PayloadSA)], spi[:])
-	})
-}
-
-// deletes counts the requests of a node that delete what is of that protocol.
-func (tp *tape) deletes(from *node, protocol wire.ProtocolID) (n int) {
-	for _, s := range tp.of(from, wire.ExchangeInformational) {
-		if i := s.at(wire.PayloadDelete); i >= 0 && !s.h.Response() && s.bodies[i][0] == byte(protocol) {
-			n++
-		}
-	}
-	return n
 }
 
 // RFC 7296 2.8.1, 2.8.2: both sides rekey the same SA at once, and the lowest of
@@ -274,21 +192,6 @@ func TestRFC7296_2_8_2_LoserGivesUp(t *testing.T) {
 	if seen == 0 {
 		t.Error("the client never lost")
 	}
-}
-
-// asked is what a request of the client's about to gets for an answer.
-func (w *world) asked(tp *tape, x wire.ExchangeType, build func(m *wire.Writer, g, c *SA)) sight {
-	w.t.Helper()
-	g, c := w.gw.e.slots[0].sa, w.cl.e.slots[0].sa // the first ones
-	id := g.recv.Next()
-	w.say(w.cl, c, x, false, id, func(m *wire.Writer) { build(m, g, c) })
-	for _, s := range slices.Backward(tp.seen) {
-		if s.from == w.gw && s.h.Response() && s.h.MessageID == id && s.h.Exchange == x {
-			return s
-		}
-	}
-	w.t.Fatalf("no answer to request %d\n%s", id, w.text())
-	return sight{}
 }
 
 // addChildRequest is CREATE_CHILD_SA for a Child SA in the place of the gateway's
