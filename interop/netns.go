@@ -170,6 +170,19 @@ func (n *Node) Unplug(t testing.TB) (plug func()) {
 	return plug
 }
 
+// Deafen drops what the node would hear on the ports of IKE and of ESP in UDP,
+// with its links left as they are, until hear is called.
+func (n *Node) Deafen(t testing.TB) (hear func()) {
+	t.Helper()
+	n.MustRun(t, nil, "nft", `table inet deaf {
+  chain in {
+    type filter hook input priority filter;
+    udp dport { 500, 4500 } drop
+  }
+}`)
+	return func() { n.MustRun(t, nil, "nft", "delete table inet deaf") }
+}
+
 // DeafenToRollCall drops what the node would hear of it in UDP port 4500: an
 // INFORMATIONAL response in clear, with Message ID 0 (rule C1).
 func (n *Node) DeafenToRollCall(t testing.TB) {
