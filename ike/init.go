@@ -207,6 +207,11 @@ func (e *Endpoint) freeHalf(sa *SA) {
 		c := &h.candidates[i]
 		*c = candidate{nr: c.nr[:0], req: c.req[:0]}
 	}
+	for _, secret := range [...]*[2]mac{h.signs, h.short} {
+		if secret != nil {
+			*secret = [2]mac{}
+		}
+	}
 	*h = half{ni: h.ni[:0], nr: h.nr[:0], msg1: room(h.msg1), msg2: room(h.msg2), candidates: h.candidates[:0]}
 	e.spare.halves.give(h)
 }

@@ -39,6 +39,10 @@ func (e *Endpoint) prf(s suite.Suite) *suite.PRF {
 // deriveInit makes the keys of a full handshake (RFC 7296 2.14).
 func (e *Endpoint) deriveInit(sa *SA, shared []byte) {
 	suite.DeriveInit(e.prf(sa.suite), sa.suite, &e.scratch.keys, sa.half.ni, sa.half.nr, shared, uint64(sa.spi.I), uint64(sa.spi.R))
+	k := &e.scratch.keys
+	sa.half.signs = new([2]mac)
+	sa.half.signs[0].set(k.PI(sa.suite))
+	sa.half.signs[1].set(k.PR(sa.suite))
 	e.takeKeys(sa)
 	clear(shared)
 	sa.lastKE = e.wall
@@ -48,10 +52,6 @@ func (e *Endpoint) deriveInit(sa *SA, shared []byte) {
 func (e *Endpoint) takeKeys(sa *SA) {
 	k := &e.scratch.keys
 	sa.keys = k.Held(sa.suite)
-	if hf := sa.half; hf != nil {
-		hf.pi.set(k.PI(sa.suite))
-		hf.pr.set(k.PR(sa.suite))
-	}
 	*k = suite.Keys{}
 }
 

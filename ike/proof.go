@@ -20,9 +20,9 @@ func (e *Endpoint) signedBy(sa *SA, initiator bool) suite.AuthInput {
 		id = e.idBody(sa.peerID(), 0)
 	}
 	if initiator {
-		return suite.AuthInput{Message: hf.msg1, Nonce: hf.nr, MACedID: suite.MACedID(prf, e.scratch.macs[0][:0], hf.pi.bytes(), id)}
+		return suite.AuthInput{Message: hf.msg1, Nonce: hf.nr, MACedID: suite.MACedID(prf, e.scratch.macs[0][:0], hf.signs[0].bytes(), id)}
 	}
-	return suite.AuthInput{Message: hf.msg2, Nonce: hf.ni, MACedID: suite.MACedID(prf, e.scratch.macs[0][:0], hf.pr.bytes(), id)}
+	return suite.AuthInput{Message: hf.msg2, Nonce: hf.ni, MACedID: suite.MACedID(prf, e.scratch.macs[0][:0], hf.signs[1].bytes(), id)}
 }
 
 // pskAuth is the AUTH value of the shared key, of the initiator or responder.

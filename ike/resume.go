@@ -145,7 +145,6 @@ func (e *Endpoint) resumeAccept(p Packet, h wire.Header, key uint32, conn *Conne
 
 	prf := e.prf(sa.suite)
 	suite.DeriveResume(prf, sa.suite, &e.scratch.keys, s.SKd, hf.ni, hf.nr, uint64(sa.spi.I), uint64(sa.spi.R)) //rfc:5723-5-11
-	e.takeKeys(sa)
 	at := len(e.arena)
 	w := wire.NewWriter(e.arena, wire.Header{SPIi: h.SPIi, SPIr: sa.spi.R, Version: wire.Version, Exchange: wire.ExchangeSessionResume, Flags: wire.FlagResponse})
 	w.Nonce(hf.nr) //rfc:5723-4.3.2-3
@@ -159,6 +158,7 @@ func (e *Endpoint) resumeAccept(p Packet, h wire.Header, key uint32, conn *Conne
 	hf.msg2 = append(hf.msg2[:0], msg...)
 
 	e.authValues(sa, prf, suite.AuthInput{Message: p.Data, Nonce: hf.nr}, suite.AuthInput{Message: msg, Nonce: hf.ni}, conn.Libreswan)
+	e.takeKeys(sa)
 	sa.recv.Done() // Message ID 0 was the RESUME's //rfc:5723-4.3.2-14 5723-5-9 5723-5-12
 	e.link(sa)
 	e.counts.halfResumes++
@@ -188,11 +188,12 @@ const (
 	formShort = 1 // libreswan: prf(SK_px, message) (rule F1)
 )
 
-// authValues computes both AUTH values of a resume (RFC 5723 4.3.3) from the
-// signed octets of RFC 7296 2.15, and the short forms where they may be needed.
+// authValues computes, with the keys just derived, both AUTH values of a resume
+// (RFC 5723 4.3.3) from the signed octets of RFC 7296 2.15, and the short forms
+// where they may be needed.
 func (e *Endpoint) authValues(sa *SA, prf *suite.PRF, i, r suite.AuthInput, short bool) {
 	hf := sa.half
-	pi, pr := hf.pi.bytes(), hf.pr.bytes()
+	pi, pr := e.scratch.keys.PI(sa.suite), e.scratch.keys.PR(sa.suite)
 	own, peer := e.idBody(sa.own(), 0), e.idBody(sa.peerID(), 1)
 	idi, idr := peer, own
 	if sa.Original {
@@ -203,8 +204,9 @@ func (e *Endpoint) authValues(sa *SA, prf *suite.PRF, i, r suite.AuthInput, shor
 	r.MACedID = suite.MACedID(prf, e.scratch.macs[1][:0], pr, idr)
 	hf.authR.set(suite.AuthResume(prf, hf.authR.b[:0], pr, r))
 	if short {
-		hf.shortI.set(suite.AuthResumeShort(prf, hf.shortI.b[:0], pi, i.Message))
-		hf.shortR.set(suite.AuthResumeShort(prf, hf.shortR.b[:0], pr, r.Message))
+		hf.short = new([2]mac)
+		hf.short[0].set(suite.AuthResumeShort(prf, hf.short[0].b[:0], pi, i.Message))
+		hf.short[1].set(suite.AuthResumeShort(prf, hf.short[1].b[:0], pr, r.Message))
 	}
 }
 
@@ -226,7 +228,7 @@ func (e *Endpoint) resumedAuth(sa *SA) error {
 	form := uint8(formRFC)
 	if !equal(auth.Data, hf.authI.bytes()) {
 		// Who once used the RFC form is never accepted in the short one.
-		if hf.shortI.n == 0 || sa.form == formRFC && sa.claimed > 1 || !equal(auth.Data, hf.shortI.bytes()) {
+		if hf.short == nil || sa.form == formRFC && sa.claimed > 1 || !equal(auth.Data, hf.short[0].bytes()) {
 			return failed("AUTH does not verify")
 		}
 		form = formShort
@@ -236,7 +238,7 @@ func (e *Endpoint) resumedAuth(sa *SA) error {
 	}
 	sa.form = form
 	if form == formShort {
-		hf.authR = hf.shortR
+		hf.authR = hf.short[1]
 	}
 	return nil
 }

@@ -121,17 +121,16 @@ func (e *Endpoint) resumeCandidate(sa *SA, p Packet, h wire.Header, nr []byte) {
 	c.nr = append(c.nr, nr...)
 	prf := e.prf(sa.suite)
 	suite.DeriveResume(prf, sa.suite, &e.scratch.keys, s.SKd, hf.ni, c.nr, uint64(sa.spi.I), uint64(sa.spi.R)) //rfc:5723-5-11
-	e.takeKeys(sa)
 	e.authValues(sa, prf, suite.AuthInput{Message: hf.msg1, Nonce: c.nr}, suite.AuthInput{Message: p.Data, Nonce: hf.ni}, sa.conn.Libreswan)
-	c.keys = sa.keys
-	c.want = [2]mac{hf.authR, hf.shortR}
+	e.takeKeys(sa)
+	own, want := hf.authI, hf.authR
+	if sa.conn.Libreswan {
+		own, want = hf.short[0], hf.short[1] // the client takes the form from its configuration (rule F1)
+	}
+	c.keys, c.want = sa.keys, want
 	e.keyLog(sa)
 	if e.floats(sa) { //rfc:5723-4.3.2-13
 		e.float(sa)
-	}
-	own := hf.authI
-	if sa.conn.Libreswan {
-		own = hf.shortI // the client takes the form from its configuration (rule F1)
 	}
 	sa.state = stateAuth
 	e.composeAuth(sa, wire.Auth{Method: wire.AuthSharedKey, Data: own.bytes()}, nil) //rfc:5723-4.3.2-1 5723-4.3.3-1
@@ -162,7 +161,7 @@ func (e *Endpoint) choose(sa *SA, spir wire.SPI) bool {
 		if c := &hf.candidates[i]; c.spir == spir {
 			sa.spi.R, sa.keys, sa.frag, sa.rollCall, sa.behind = spir, c.keys, c.frag, c.ours, c.nat
 			hf.nr = append(hf.nr[:0], c.nr...)
-			hf.authR, hf.shortR = c.want[0], c.want[1]
+			hf.authR = c.want
 			return true
 		}
 	}
@@ -179,11 +178,7 @@ func (e *Endpoint) resumedAnswer(sa *SA) error {
 	if err != nil || auth.Method != wire.AuthSharedKey {
 		return errForged
 	}
-	want := hf.authR
-	if sa.conn.Libreswan {
-		want = hf.shortR
-	}
-	if !equal(auth.Data, want.bytes()) {
+	if !equal(auth.Data, hf.authR.bytes()) {
 		return errForged
 	}
 	if sa.conn.Libreswan {

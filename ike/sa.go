@@ -104,40 +104,41 @@ type SA struct {
 	born, fullAuth, lastKE, reauth int64
 }
 
-// half is what an SA needs only until it is established.
+// half is what an SA needs only until it is established: 480 octets, a size in
+// which Go allocates. Of a responder's resume there are two nonces and an answer
+// beside it (rule E3).
 type half struct {
 	resume     bool
 	childless  bool // IKE_AUTH makes no Child SA (RFC 6023)
+	direct     bool // message 1 met no NAT
+	verified   bool
+	nacked     bool
+	anew       bool
+	first      wire.PayloadType // of plain
+	proposal   uint8
+	cookies    uint8
+	repeats    uint8
+	refusal    wire.NotifyType
+	group      wire.TransformID
+	next       uint32 // responder: next half-open resume of the same ticket, slot+1
 	ni, nr     []byte
 	from       netip.Prefix // responder of IKE_SA_INIT: whose share it takes
 	msg1, msg2 []byte       // the first request, of a responder only IKE_SA_INIT, and its answer: AUTH covers them
 	pair       *suite.KeyPair
-	group      wire.TransformID
 	question   uint64
 	hashes     []uint16
 	certReq    []byte
-	plain      []byte // IKE_AUTH request or response that waits for an answer
-	first      wire.PayloadType
-	verified   bool
-	pi, pr     mac // SK_pi and SK_pr
-	authI      mac // a resume's AUTH values, computed in message 1 (rule E3)
+	plain      []byte  // IKE_AUTH request or response that waits for an answer
+	signs      *[2]mac // SK_pi and SK_pr; nil in a resume, which needs them in message 1 alone
+	authI      mac     // a resume's AUTH values, computed in message 1 (rule E3)
 	authR      mac
-	shortI     mac
-	shortR     mac
+	short      *[2]mac // the same in the short form, where that may be needed
 	cookie     []byte
-	cookies    int
-	proposal   uint8
-	refusal    wire.NotifyType
-	direct     bool        // message 1 met no NAT
 	old        wire.SPIs   // of the ticket's SA
 	candidates []candidate // initiator of a resume: at most maxCandidates
-	next       uint32      // responder: next half-open resume of the same ticket, slot+1
-	repeats    int
 	lastRepeat int64
-	nacked     bool
 	nackAt     int64
 	silentAt   int64
-	anew       bool
 }
 
 // mac is an AUTH value of a negotiated PRF.
@@ -158,7 +159,7 @@ type candidate struct {
 	nr   []byte
 	keys suite.Held
 	req  []byte // IKE_AUTH, one message or its fragments
-	want [2]mac // the responder's AUTH, RFC form and short form
+	want mac    // the responder's AUTH
 	nat  bool
 	frag bool
 	ours bool

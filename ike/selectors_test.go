@@ -16,6 +16,9 @@ func TestSAOctets(t *testing.T) {
 	if n := unsafe.Sizeof(SA{}); n > 480 {
 		t.Errorf("an SA has %d octets", n)
 	}
+	if n := unsafe.Sizeof(half{}); n > 480 {
+		t.Errorf("what a half-open one has beside it has %d octets", n)
+	}
 	w := newWorld(t, "octets", quiet, dynamicSelectors, func(_, cl *Config) { cl.Tokens = false })
 	w.connect()
 	if g, _ := w.one(); g.half != nil || g.cold != nil || g.told != nil || g.cert != nil || g.child.ts != nil {
