@@ -142,6 +142,11 @@ func (h *Host) Sleep(d time.Duration) {
 	h.m.after(d, func() { h.m.command(ike.Command{Kind: ike.CommandSuspended, For: d}) })
 }
 
+// LinkUp tells the host that a link of its machine has changed.
+func (h *Host) LinkUp() {
+	h.m.after(0, func() { h.m.command(ike.Command{Kind: ike.CommandHint}) })
+}
+
 // Rebind makes the host's NAT forget every mapping.
 func (h *Host) Rebind() {
 	for inside, port := range h.mapping {
