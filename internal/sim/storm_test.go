@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"fmt"
+	"hash/fnv"
 	"testing"
 	"time"
 
@@ -49,13 +51,21 @@ func TestInitialContactReachesAllShards(t *testing.T) {
 	}
 }
 
-// The same seed tells the same story, or a fault could not be looked into.
+// The same seed tells the same story to the octet, or a fault could not be looked
+// into.
 func TestSeedReplays(t *testing.T) {
 	t.Parallel()
-	story := func() (n [6]int) {
-		w := New(harsh.with(func(o *Options) { o.Seed, o.Network.Forge = 7, 0.1 }))
+	story := func() (n [7]int) {
+		said := fnv.New64a()
+		w := New(harsh.with(func(o *Options) {
+			o.Seed, o.Network.Forge = 7, 0.1
+			o.Network.Lose = func(toGateway bool, p ike.Packet) bool {
+				fmt.Fprintf(said, "%v %v %v %x\n", toGateway, p.Local, p.Remote, p.Data)
+				return false
+			}
+		}))
 		crash(w)
-		return [6]int{w.Fulls(), w.Resumes(), w.Tokens(), w.Detected(ike.ByRollCall), int(w.order), int(w.Dice().Uint32())}
+		return [7]int{w.Fulls(), w.Resumes(), w.Tokens(), w.Detected(ike.ByRollCall), int(w.order), int(w.Dice().Uint32()), int(said.Sum64())}
 	}
 	if a, b := story(), story(); a != b {
 		t.Errorf("%v, then %v", a, b)
