@@ -53,6 +53,10 @@ func (x *collider) settle(t *testing.T) (over bool) {
 	}
 	if x.before = now; x.done < x.rounds {
 		x.missed, x.hear = x.charon.node.DeafenTo(t, now.SPIi)
+		if still, agreed := x.sa(t); !agreed || still.SPIi != now.SPIi || still.ChildIn != now.ChildIn { // it was rekeyed meanwhile
+			x.hear()
+			x.missed, x.before = nil, SA{}
+		}
 	}
 	return false
 }
