@@ -41,6 +41,9 @@ func (e *Endpoint) tick(sa *SA) {
 	if due(sa.checkAt, e.now) {
 		e.checkLiveness(sa)
 	}
+	if c := sa.cold; c != nil && due(c.partAt, e.now) {
+		e.part(sa)
+	}
 	if due(sa.endAt, e.now) {
 		sa.endAt = 0
 		e.outlived(sa)
@@ -206,6 +209,7 @@ func (e *Endpoint) down(sa *SA, why string, silent bool) {
 		e.discard(sa)
 		return
 	}
+	e.part(sa)
 	e.event(sa, Event{Kind: EventDown, Reason: why})
 	if c := sa.cold; c != nil && e.sa(c.heir) != nil {
 		e.known(e.sa(c.heir))

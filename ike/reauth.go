@@ -134,20 +134,40 @@ func (t *tunnel) letGo(sa *SA) bool {
 	return true
 }
 
-// retire ends the old SA now that sa stands in its place (RFC 4478 2). Its
-// DELETE ends its own lineage of tickets, which is not sa's. After a resume the
-// lineage is the same: no DELETE then (rule F2).
+// partAfter is how long an old SA waits at most for the Child SAs of the new one,
+// in ns.
+const partAfter = int64(10e9)
+
+// retire puts sa in the place of the old SA. What that carries it carries until
+// sa has all its Child SAs: none of them lacks a moment.
 func (e *Endpoint) retire(sa *SA) {
 	t := sa.tun
 	old := e.sa(t.old)
 	if old == nil {
 		return
 	}
-	t.old, old.tun = 0, nil
-	if sa.resumed {
+	t.old, old.tun, old.state = 0, nil, stateDeleting
+	c := e.chill(sa)
+	c.past, c.partAt = old.handle(), e.now+partAfter
+	e.schedule(sa)
+}
+
+// part ends the SA in whose place sa stands (RFC 4478 2). Its DELETE ends its own
+// lineage of tickets, which is not sa's. After a resume the lineage is the same:
+// no DELETE then (rule F2).
+func (e *Endpoint) part(sa *SA) {
+	if sa.cold == nil || sa.cold.past == 0 {
+		return
+	}
+	old := e.sa(sa.cold.past)
+	sa.cold.past, sa.cold.partAt = 0, 0
+	switch {
+	case old == nil: // it has ended by itself
+	case sa.resumed:
 		e.down(old, "resumed elsewhere", false)
-	} else {
-		e.deleteSA(old) //rfc:4478-2-10 5685-5-4 5685-6-4
+	default:
+		e.chill(old).waiting = nil    // nothing of it is worth a message now
+		e.request(old, requestDelete) //rfc:4478-2-10 5685-5-4 5685-6-4
 	}
 }
 

@@ -45,6 +45,9 @@ func (e *Endpoint) pursue(sa *SA) {
 	if sa.state != stateEstablished || sa.replaced() || sa.tun != nil && sa.tun.sa != sa.handle() {
 		return
 	}
+	if !sa.lacks() {
+		e.part(sa)
+	}
 	for k := range sa.installed {
 		if k.toBeReleased() {
 			e.request(sa, requestRelease)

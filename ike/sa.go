@@ -177,6 +177,9 @@ type cold struct {
 
 	wants []want // Child SAs that are to be made
 
+	past   Handle // the SA that this one has logged in, or resumed, beside: it ends when our Child SAs stand
+	partAt int64  // or at this time
+
 	heir  Handle // the SA that has replaced this one
 	elder Handle // the SA that this one replaces, until the peer is known to have this one: no request leaves before
 }
@@ -190,7 +193,7 @@ type told struct {
 
 // settled reports whether c holds nothing about Child SAs and rekeys.
 func (c *cold) settled(now int64) bool {
-	return len(c.more) == 0 && c.ours == nil && c.theirs == nil && len(c.wants) == 0 && c.heir == 0 && c.elder == 0 &&
+	return len(c.more) == 0 && c.ours == nil && c.theirs == nil && len(c.wants) == 0 && c.heir == 0 && c.elder == 0 && c.past == 0 &&
 		c.created.second != now/createPeriod/1e9
 }
 
@@ -252,7 +255,7 @@ func (sa *SA) earliest() int64 {
 		due = sooner(due, t)
 	}
 	if c := sa.cold; c != nil {
-		due = sooner(due, c.open.at)
+		due = sooner(due, sooner(c.open.at, c.partAt))
 		for _, p := range c.pieces {
 			if p != nil {
 				due = sooner(due, p.Since+piecesLife)

@@ -82,6 +82,12 @@ func (sa *SA) wanted(ts *selectors) *want {
 	return nil
 }
 
+// lacks reports whether one was never refused and is not there.
+func (sa *SA) lacks() bool {
+	c := sa.cold
+	return c != nil && slices.ContainsFunc(c.wants, func(w want) bool { return w.tries == 0 })
+}
+
 // firstWanted is the first one whose time has come, or nil.
 func (sa *SA) firstWanted() *want {
 	if c := sa.cold; c != nil {
