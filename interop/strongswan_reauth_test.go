@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -56,5 +57,44 @@ func TestStrongSwanReauthenticatesUnderTraffic(t *testing.T) {
 				t.Logf("%d pings were not answered", n)
 			}
 		})
+	}
+}
+
+// Our client logs in anew at our gateway, and pings go both ways through both of its
+// Child SAs. None is lost: the old IKE SA carries on until the new one has both, each
+// end sends by a new Child SA when the other has it, and takes late packets by the old.
+func TestOurClientLogsInAnewUnderTraffic(t *testing.T) {
+	gateway, client := lab.Node(t, "gateway-l"), lab.Node(t, "client-l")
+	p := twoChildren()
+	of, to := p, p
+	of.more = fmt.Sprintf(p.more, gatewayInner, clientInner, gatewayInner6, clientInner6) + "reauth: 11s\n"
+	to.more = fmt.Sprintf(p.more, clientInner, gatewayInner, clientInner6, gatewayInner6)
+	server := gateway.Gateway(t, of.ourGateway(gateway), nil)
+	ours := client.Connect(t, to.ourClient(gateway), nil)
+	server.AwaitTunnel(t, ourGatewayInner)
+	ours.AwaitTunnel(t, ourClientInner)
+	logins := func(count uint64) {
+		t.Helper()
+		until(t, strconv.FormatUint(count, 10)+" logins, and one SA with two Child SAs at both ends", func() bool {
+			for _, end := range []*Swan{server, ours} {
+				s, err := end.Status(t)
+				if err != nil || s.Totals.Full != count || len(s.SAs) != 1 || len(s.SAs[0].Children) != 1 {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	logins(1)
+	var pulses []*Pulse
+	for version := range ourClientInner {
+		pulses = append(pulses, client.Pulse(t, ourClientInner[version], ourGatewayInner[version]), gateway.Pulse(t, ourGatewayInner[version], ourClientInner[version]))
+	}
+	logins(2)
+	for _, pulse := range pulses {
+		pulse.Beat(t, time.Now())
+		if n := pulse.Missed(); n > 0 {
+			t.Errorf("%s: %d were not answered", pulse.name, n)
+		}
 	}
 }
