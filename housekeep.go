@@ -50,14 +50,14 @@ func (n *node) housekeep() {
 }
 
 // linkChanged has a client look, a moment later, which of its addresses leads
-// to the gateway now, and whether that still hears it: one change makes many
-// events. It ends nothing by itself (rule A7, RFC 4555 3.5).
+// to the gateway now, unless it was told, and whether that still hears it: one
+// change makes many events. It ends nothing by itself (rule A7, RFC 4555 3.5).
 func (n *node) linkChanged() {
 	n.errands.run("links", func() {
 		select {
 		case <-time.After(time.Second):
 			changed := ike.Command{Kind: ike.CommandHint}
-			if here, ok := n.here(); ok {
+			if here, ok := n.here(); ok && n.roams {
 				changed = ike.Command{Kind: ike.CommandMoved, Local: here}
 			}
 			n.all(changed)

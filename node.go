@@ -220,10 +220,11 @@ func (n *node) run() {
 	if n.role == RoleGateway {
 		n.running.Go(func() { n.memory.watch(n.stop, n.rest) })
 	}
-	switch { // a network in memory has no machine
-	case n.role == RoleGateway && n.cfg.listen == nil:
+	switch {
+	case n.cfg.listen != nil: // a network in memory has no machine
+	case n.role == RoleGateway:
 		n.running.Go(n.watchClones)
-	case n.roams && n.cfg.listen == nil:
+	default:
 		n.running.Go(n.watchLinks)
 	}
 	if n.role == RoleClient {

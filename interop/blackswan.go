@@ -176,7 +176,8 @@ type SA struct {
 		Traffic       Traffic
 	}
 	Wanted []struct{ Name, Refused string }
-	By     string `json:"detected_by"` // how the loss of the SA before was learned
+	By     string        `json:"detected_by"` // how the loss of the SA before was learned
+	Heard  time.Duration `json:"heard_ns"`    // since the peer was heard last
 }
 
 // Do runs a command about this running program, such as delete.
