@@ -288,6 +288,9 @@ func (e *Endpoint) deleteSeries(sa *SA) {
 			return
 		}
 	}
+	if sa.tun == nil { // who is sent away carries nothing while it does not answer
+		e.removeChildren(sa, OutputRemove)
+	}
 	e.deleteSA(sa)
 }
 

@@ -170,7 +170,9 @@ func (e *Endpoint) move(sa *SA) {
 	if e.msg.has(wire.NotifyNATDetectionSourceIP) {
 		sa.behind, sa.natted = e.detectNAT(sa)
 	}
-	e.again(sa) // what is open has gone to where the client was
+	if c := sa.cold; c != nil && c.open.kind != requestNone {
+		e.sendSA(sa, c.open.msgs) // it has gone to where the client was; who moves all the time gains no patience by it
+	}
 	e.noteRollCall(sa)
 	check := sa.conn.Routability != RoutabilityOff && (sa.remote.ip != before || sa.asks(requestRoute)) //rfc:4555-3.7-2
 	if check {

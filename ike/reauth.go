@@ -77,7 +77,8 @@ func (e *Endpoint) outlived(sa *SA) {
 		e.deleteSA(sa)
 	case t == nil || over && t.sa == sa.handle():
 		e.event(sa, Event{Kind: EventOutlived})
-		e.deleteSA(sa) //rfc:4478-2-3
+		e.removeChildren(sa, OutputRemove) // nothing more, however long its peer takes to answer
+		e.deleteSA(sa)                     //rfc:4478-2-3
 	case t.sa == sa.handle():
 		e.event(sa, Event{Kind: EventReauth})
 		e.replace(sa, false) //rfc:4478-2-5

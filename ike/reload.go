@@ -100,12 +100,17 @@ func (e *Endpoint) successor(of *Connection) successor {
 // measure gives sa the connection of now, or ends it, and reports whether its peer
 // is told something.
 func (e *Endpoint) measure(sa *SA) (told bool) {
-	if sa.conn == nil || sa.tun != nil || sa.state == stateDeleting {
+	if sa.conn == nil || sa.tun != nil {
 		return false
 	}
 	s := e.successor(sa.conn)
 	switch {
 	case s.conn == sa.conn:
+		return false
+	case sa.state == stateDeleting: // what its Child SAs carry until that is answered ends at once
+		if s.conn == nil || !s.same || e.misfit(sa, s.conn, s.conn.Local.ID) != nil {
+			e.removeChildren(sa, OutputRemove)
+		}
 		return false
 	case sa.state == stateProving: // what it has shown is judged anew, when it shows it again
 		e.unheard(sa)
@@ -214,6 +219,7 @@ func (e *Endpoint) recast(sa *SA, conn *Connection) (closed bool) {
 		}
 		if !found && k.phase < phaseClosing {
 			e.event(sa, Event{Kind: EventUnfit, Err: errUncarried})
+			e.tellChild(OutputRemove, sa, k) // whether or not the peer answers our DELETE
 			e.close(sa, k.in)
 			closed = true
 		}

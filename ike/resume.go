@@ -298,7 +298,7 @@ const ticketYears = 8 * 24 * 3600
 // identities. It returns what TICKET_LT_OPAQUE holds in the arena; empty: NACK.
 func (e *Endpoint) grant(sa *SA) []byte {
 	switch {
-	case sa.Client, sa.replaced(): // RFC 5723 4.1: the gateway's side does not ask //rfc:5723-4.1-5
+	case sa.Client, sa.replaced(), sa.state == stateDeleting: // RFC 5723 4.1: the gateway's side does not ask //rfc:5723-4.1-5
 		return nil
 	case !sa.conn.Tickets, sa.askedAt != 0 && e.now-sa.askedAt < 10e9: // rule D9
 		return nil
