@@ -224,6 +224,7 @@ func (e *Endpoint) astray(sa *SA, err error) {
 func (e *Endpoint) childMade(sa *SA, x *creation, o offer, shared []byte) {
 	nr := e.msg.nonce
 	e.keymat(sa, &o, shared, x.ni, nr)
+	clear(shared)
 	lost := x.rival.beats(x.ni, nr) //rfc:7296-2.8.1-3
 	o.waits = lost
 	o.own = o.own || x.old == 0 && sa.carriesOf(o.of)
