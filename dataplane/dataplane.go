@@ -88,9 +88,9 @@ type Plane interface {
 	// Remove ends the Child SA with that inbound SPI.
 	Remove(spiIn uint32) error
 
-	// Retire is Remove for one that both peers have ended. While another one of
-	// the peer stands in its place, what is on its way is taken for Linger more:
-	// the message that ends a Child SA may overtake its packets.
+	// Retire is Remove for one that both peers have ended. What is on its way is
+	// taken for Linger more, but only as long as others of the peer reach all that
+	// it has reached: the message that ends a Child SA may overtake its packets.
 	Retire(spiIn uint32) error
 
 	// Traffic is what the Child SA with that inbound SPI has carried.

@@ -21,6 +21,7 @@ func Run(t *testing.T, open func(t *testing.T) dataplane.Plane) {
 		"Borrowed":   borrowed,
 		"Unknown":    unknown,
 		"Retire":     retire,
+		"Replaced":   replaced,
 		"Move":       move,
 		"Concurrent": concurrent,
 		"Close":      closing,
@@ -186,6 +187,26 @@ func retire(t *testing.T, p dataplane.Plane) {
 		}
 		if _, err := p.Traffic(0x1000); !errors.Is(err, dataplane.ErrUnknown) {
 			t.Errorf("Traffic of a retired one: %v", err)
+		}
+	}
+}
+
+// replaced: what a Child SA that was retired keeps goes with the one in its place,
+// and another peer may have its addresses then (rule F5).
+func replaced(t *testing.T, p dataplane.Plane) {
+	for peer := uint64(1); peer < 4; peer++ {
+		for _, spi := range []uint32{0x1000, 0x1001} {
+			c := Child(spi)
+			c.Peer = peer
+			if err := p.Install(c); err != nil {
+				t.Fatalf("Install %08x for peer %d: %v", spi, peer, err)
+			}
+		}
+		if err := p.Retire(0x1000); err != nil {
+			t.Fatalf("Retire: %v", err)
+		}
+		if err := p.Remove(0x1001); err != nil {
+			t.Fatalf("Remove: %v", err)
 		}
 	}
 }

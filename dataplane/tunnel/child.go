@@ -18,8 +18,7 @@ import (
 // child is a Child SA: a pair of ESP SAs and what they may carry. A gateway has
 // very many that are idle, so there is little in it.
 type child struct {
-	connection    string
-	peer          uint64 // 0: not told
+	owner
 	spiIn         uint32
 	local, remote []wire.Selector // never changed
 	order         uint64          // of installation
@@ -37,6 +36,12 @@ type child struct {
 
 	out outbound
 	in  inbound
+}
+
+// owner is whose a Child SA is.
+type owner struct {
+	connection string
+	peer       uint64 // 0: not told
 }
 
 // outbound is the SA that packets leave by.
@@ -85,7 +90,7 @@ func newChild(c *dataplane.Child, window int) (*child, error) {
 	all = append(append(all, c.LocalTS...), c.RemoteTS...)
 	n := len(c.LocalTS)
 	k := &child{
-		connection: c.Connection, peer: c.Peer, spiIn: c.SPIIn, soft: c.Soft, hard: c.Hard, esn: c.Suite.ESN, transport: c.Transport,
+		owner: owner{c.Connection, c.Peer}, spiIn: c.SPIIn, soft: c.Soft, hard: c.Hard, esn: c.Suite.ESN, transport: c.Transport,
 		local: all[:n:n], remote: all[n:],
 	}
 	k.waits.Store(c.Waits)

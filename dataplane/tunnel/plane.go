@@ -18,6 +18,7 @@ package tunnel
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,7 +62,8 @@ type Plane struct {
 	epoch   time.Time // an hour before New, so that 0 is long ago on the plane's clock
 
 	mu       sync.RWMutex
-	children map[uint32]*child // by inbound SPI; nil when closed
+	children map[uint32]*child  // by inbound SPI; nil when closed
+	retired  map[owner][]*child // those of children that linger, the oldest first
 	policy   policy
 	ports    []udp.ESPPort
 	installs uint64
@@ -91,6 +93,7 @@ var _ dataplane.Plane = (*Plane)(nil)
 const (
 	defaultWindow = 1024
 	mostReports   = 1024 // that wait for who reads them
+	mostRetired   = 32   // of one owner that linger
 )
 
 // New starts a Plane on a device. An error leaves the device open.
@@ -112,6 +115,7 @@ func New(cfg Config) (*Plane, error) {
 		device: cfg.Device, window: cfg.Window, mtu: cfg.PathMTU, classes: 0xff,
 		epoch:    time.Now().Add(-time.Hour),
 		children: map[uint32]*child{},
+		retired:  map[owner][]*child{},
 		reports:  make(chan dataplane.Report, mostReports+1),
 		done:     make(chan struct{}),
 	}
@@ -259,9 +263,12 @@ func (p *Plane) Retire(spiIn uint32) error {
 	if err != nil {
 		return err
 	}
+	p.retired[c.owner] = append(p.retired[c.owner], c)
 	p.retire(c)
-	if !p.policy.replaced(c) {
-		p.remove(c)
+	if lingering := p.retired[c.owner]; len(lingering) > mostRetired {
+		p.remove(lingering[0])
+	}
+	if p.children[spiIn] != c {
 		return nil
 	}
 	time.AfterFunc(dataplane.Linger, func() {
@@ -274,18 +281,29 @@ func (p *Plane) Retire(spiIn uint32) error {
 	return nil
 }
 
-// retire lets nothing leave by c any more. p.mu is held.
+// retire lets nothing leave by c any more, and ends what lingers where only c has
+// stood: a peer that was sent away, or whose address is another's by now (rule F5),
+// sends nothing more inside. p.mu is held.
 func (p *Plane) retire(c *child) {
 	c.retired = true
 	p.policy.remove(c)
 	p.pulses.leave(c.path.Load().pulse)
 	c.out.wipe()
+	for _, late := range slices.Clone(p.retired[c.owner]) {
+		if !p.policy.replaced(late) {
+			p.remove(late)
+		}
+	}
 }
 
 // remove ends c. p.mu is held.
 func (p *Plane) remove(c *child) {
 	if !c.retired {
 		p.retire(c)
+	} else if left := slices.DeleteFunc(p.retired[c.owner], func(late *child) bool { return late == c }); len(left) > 0 {
+		p.retired[c.owner] = left
+	} else {
+		delete(p.retired, c.owner)
 	}
 	delete(p.children, c.spiIn)
 	c.in.wipe()

@@ -102,15 +102,24 @@ func (p *policy) remove(c *child) {
 	}
 }
 
-// replaced tells whether another Child SA of the same peer reaches what c, which
+// replaced tells whether other Child SAs of the same owner reach all that c, which
 // is not in the table any more, has reached.
 func (p *policy) replaced(c *child) bool {
 	for i := range c.remote {
 		for _, prefix := range c.remote[i].Prefixes() {
-			routes, _ := p.to.Get(prefix)
-			if slices.ContainsFunc(routes, func(r route) bool { return r.child.peer == c.peer && r.child.connection == c.connection }) {
-				return true
+			if !p.reached(prefix, c.owner) {
+				return false
 			}
+		}
+	}
+	return true
+}
+
+// reached tells whether a Child SA of that owner reaches all of a prefix.
+func (p *policy) reached(prefix netip.Prefix, by owner) bool {
+	for _, routes := range p.to.Supernets(prefix) {
+		if slices.ContainsFunc(routes, func(r route) bool { return r.child.owner == by }) {
+			return true
 		}
 	}
 	return false

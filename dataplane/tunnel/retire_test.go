@@ -99,3 +99,77 @@ func TestRetiredAndInstalledAgain(t *testing.T) {
 		}
 	})
 }
+
+// What lingers goes with the last of its owner that stands in its place: a peer that
+// was sent away sends nothing more inside, and its address is free for another one
+// (rule F5).
+func TestRetiredEndsWithItsSuccessor(t *testing.T) {
+	first, second := sel("10.1.0.0/24"), sel("10.1.1.0/24")
+	for _, row := range []struct {
+		name  string
+		next  [][]wire.Selector // what its successors reach, all of which end but the last
+		ends  func(e *end, spi uint32) error
+		takes bool
+	}{
+		{"removed", [][]wire.Selector{{first, second}, {}}, (*end).Remove, false},
+		{"retired", [][]wire.Selector{{first, second}, {}}, (*end).Retire, false},
+		{"another one is there", [][]wire.Selector{{first, second}, {second, first}}, (*end).Remove, true},
+		{"another one is there for the one that was retired", [][]wire.Selector{{first, second}, {second, first}}, (*end).Retire, true},
+		{"a wider one is there", [][]wire.Selector{{first, second}, {sel("10.1.0.0/16")}}, (*end).Remove, true},
+		{"each stands in a part of its place", [][]wire.Selector{{second}, {first}}, (*end).Remove, false},
+		{"the other one reaches a part of it", [][]wire.Selector{{first, second}, {first}}, (*end).Remove, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := planetest.Child(spi)
+				c.Peer, c.LocalTS = 1, []wire.Selector{first, second}
+				client, gateway := pairOf(t, Config{}, c)
+				in := func(n int) uint32 { return (spi + 1 + uint32(n)) ^ 0xffff }
+				for n, ts := range row.next {
+					if next := mirror(planetest.Child(in(n) ^ 0xffff)); len(ts) > 0 {
+						next.Peer, next.RemoteTS = 1, ts
+						gateway.install(next)
+					}
+				}
+				took := func() int {
+					client.inside(udp4(a4, b4, 1, 2, 3))
+					gateway.from(clientUDP, client.packet())
+					return len(gateway.took())
+				}
+				if err := gateway.Retire(spi ^ 0xffff); err != nil || took() != 1 {
+					t.Fatalf("nothing is taken while a successor stands: %v", err)
+				}
+				if err := row.ends(gateway, in(0)); err != nil {
+					t.Fatal(err)
+				}
+				if got := took() == 1; got != row.takes {
+					t.Errorf("taken: %v", got)
+				}
+				time.Sleep(2 * dataplane.Linger) // the timer of one that has gone does nothing
+				if took() != 0 || len(gateway.retired) != 0 {
+					t.Errorf("%d owners have some that linger for ever", len(gateway.retired))
+				}
+			})
+		})
+	}
+}
+
+// A peer that ends one Child SA after the other makes the plane keep few of them.
+func TestFewOfAnOwnerLinger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := newEnd(t, Config{}, clientAt)
+		client.install(planetest.Child(spi))
+		for n := range uint32(2 * mostRetired) {
+			client.install(planetest.Child(spi + 1 + n))
+			if err := client.Retire(spi + 1 + n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(client.children) != 1+mostRetired || client.children[spi+1] != nil || client.children[spi+2*mostRetired] == nil {
+			t.Errorf("%d Child SAs are there, want the last %d", len(client.children), 1+mostRetired)
+		}
+		if err := client.Remove(spi); err != nil || len(client.children) != 0 {
+			t.Errorf("%d Child SAs are there without what has replaced them: %v", len(client.children), err)
+		}
+	})
+}
