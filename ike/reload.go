@@ -296,7 +296,13 @@ func (e *Endpoint) reloadTunnel(t *tunnel) {
 	}
 	if sa := e.sa(t.sa); sa != nil && sa.half != nil {
 		e.discard(sa)
-		if t.sa = 0; e.sa(t.old) != nil {
+		t.sa = 0
+		switch old := e.sa(t.old); {
+		case old == nil:
+		case t.elsewhere() && !old.carries(): // it was redirected in IKE_AUTH: there is nothing to keep
+			t.old = 0
+			e.down(old, "reloaded", true)
+		default:
 			e.keepOld(t)
 		}
 	}

@@ -98,6 +98,55 @@ func (w *world) relogin() {
 	w.lose = nil
 }
 
+// What was redirected in IKE_AUTH carries nothing: its attempt at the other gateway
+// begins anew by the settings of now, for one with the key of before would stand
+// for good.
+func TestReloadMeetsARedirectInAuth(t *testing.T) {
+	for name, row := range map[string]struct {
+		key           Secret
+		full, resumed int
+	}{
+		"as it was":   {nil, 1, 1},
+		"another key": {Secret("another key of the test"), 2, 0},
+	} {
+		w, gw2 := redirectWorld(t, "reload "+name)
+		tp := w.watch()
+		tp.lose = func(s sight) bool {
+			if s.from == w.cl && s.h.Exchange == wire.ExchangeIKEAuth && len(w.gw.e.drain.to) == 0 {
+				w.drainTo(w.gw, secondAddr.Addr().String())
+			}
+			return dead(secondAddr.Addr())(s.from, s.p)
+		}
+		w.connect()
+		w.run(100 * time.Millisecond)
+		x := w.cl.e.tunnels[0]
+		old := w.cl.e.sa(x.old)
+		if sa := w.cl.e.sa(x.sa); old == nil || old.carries() || sa == nil || sa.half == nil {
+			t.Fatalf("no attempt at the other gateway\n%s\n%s", w.text(), w.dump())
+		}
+		next := w.cl.conn.but(func(c *Connection) {
+			if row.key != nil {
+				c.PSK = row.key
+			}
+		})
+		w.reload(w.cl, next)
+		if sa := w.cl.e.sa(x.sa); x.old != 0 || sa == nil || sa.conn != next || x.hasTicket() != (row.key == nil) {
+			t.Errorf("%s: it goes on as before: %v, a ticket: %v\n%s", name, sa, x.hasTicket(), w.dump())
+		}
+		if row.key != nil {
+			gw2.conn = gw2.conn.but(func(c *Connection) { c.PSK = row.key })
+			w.reload(gw2, gw2.conn)
+		}
+		tp.lose = nil
+		w.run(time.Minute)
+		w.with2(gw2)
+		if c := w.cl.live()[0]; c.conn != next || len(w.cl.plane()) != 1 || len(w.gw.live()) != 0 {
+			t.Errorf("%s: %v, %d Child SAs, %d SAs at the first gateway\n%s", name, c, len(w.cl.plane()), len(w.gw.live()), w.text())
+		}
+		outcome(t, w, row.full, row.resumed)
+	}
+}
+
 // A client whose connection is gone says goodbye and wants nothing any more.
 func TestReloadWithoutATunnel(t *testing.T) {
 	for _, up := range []bool{true, false} {
